@@ -1,0 +1,117 @@
+"""Where in the text a problem stands, and pydantic's errors in our words.
+
+`placed` walks ruamel's tree along a problem's path; a key that is missing, or a union's tag that stands in no text,
+leaves the nearest place found. `problem_of` translates one pydantic error; for an unknown key it walks the schema's
+annotations to the model in question, so that the suggestion is a key that is valid just there.
+"""
+
+from __future__ import annotations
+
+import types
+import typing
+from typing import Annotated, Any, get_args, get_origin
+
+from pydantic import BaseModel, Tag
+from ruamel.yaml.comments import CommentedMap, CommentedSeq
+
+from resilience.plan.problems import Path, Problem, nearest
+from resilience.plan.schema import EXPECTATION_KEYS, Plan
+
+_TAGS = frozenset({"Ramp", "Constant", *EXPECTATION_KEYS})
+
+
+def placed(problem: Problem, tree: Any) -> Problem:
+    """Add line and column: of the value, or of the key where the key is what is wrong or the value has no place."""
+    node: Any = tree
+    line, column = 1, 1
+    path: list[str | int] = []
+    for part in problem.path:
+        if (isinstance(node, CommentedMap) and part in node) or (
+            isinstance(node, CommentedSeq) and isinstance(part, int) and part < len(node)
+        ):
+            place = node.lc.data.get(part) if node.lc.data else None
+        else:
+            # A union's tag, or a key that is missing: the last place found is the nearest one.
+            if part not in _TAGS:
+                path.append(part)
+            continue
+        path.append(part)
+        if place is not None:
+            at_key = len(place) < 4 or (problem.at_key and part == problem.path[-1])
+            line, column = (place[0], place[1]) if at_key else (place[2], place[3])
+            line, column = line + 1, column + 1
+        node = node[part]
+    return Problem(tuple(path), problem.message, problem.at_key, line, column)
+
+
+def problem_of(error: Any) -> Problem:
+    """One of pydantic's errors in our words."""
+    path: Path = tuple(error["loc"])
+    kind, message = error["type"], str(error["msg"])
+    if kind == "extra_forbidden":
+        return Problem(
+            path, f"unknown key {path[-1]!r}{nearest(str(path[-1]), _keys_at(path[:-1]))}", at_key=True
+        )
+    if kind == "missing":
+        return Problem(path[:-1], f"the key {path[-1]!r} is missing", at_key=True)
+    if kind == "value_error":
+        return Problem(path, message.removeprefix("Value error, "))
+    if kind == "string_pattern_mismatch":
+        return Problem(path, f"{error['input']!r} is not a name; use letters, digits, '_', '-' and '.'")
+    if path and path[-1] == "[key]":
+        return Problem(path[:-1], message, at_key=True)
+    shown = repr(error["input"])
+    return Problem(
+        path, f"{message[0].lower()}{message[1:]}, not {shown if len(shown) < 60 else shown[:57] + '...'}"
+    )
+
+
+def _keys_at(path: Path) -> list[str]:
+    """Keys that the schema knows at a path of an error (which holds the tags of unions, too)."""
+    kind: Any = Plan
+    for part in path:
+        kind = _step(kind, part)
+    models = [k for k in _alternatives(kind) if isinstance(k, type) and issubclass(k, BaseModel)]
+    return [field.alias or name for model in models for name, field in model.model_fields.items()]
+
+
+def _step(kind: Any, part: str | int) -> Any:
+    for option in _alternatives(kind):
+        if isinstance(option, type) and issubclass(option, BaseModel):
+            for name, field in option.model_fields.items():
+                if part in (name, field.alias):
+                    return (
+                        Annotated[field.annotation, *field.metadata] if field.metadata else field.annotation
+                    )
+        elif get_origin(option) is dict:
+            return get_args(option)[1]
+        elif get_origin(option) is tuple and isinstance(part, int):
+            return get_args(option)[0]
+    for option in _tagged(kind):
+        if option[0] == part:
+            return option[1]
+    return None
+
+
+def _alternatives(kind: Any) -> list[Any]:
+    if get_origin(kind) is Annotated:
+        return _alternatives(get_args(kind)[0])
+    if get_origin(kind) in (typing.Union, types.UnionType):
+        return [a for arg in get_args(kind) if not _tag(arg) for a in _alternatives(arg)]
+    return [kind]
+
+
+def _tagged(kind: Any) -> list[tuple[str, Any]]:
+    if get_origin(kind) is Annotated:
+        return _tagged(get_args(kind)[0])
+    if get_origin(kind) in (typing.Union, types.UnionType):
+        return [(tag, get_args(arg)[0]) for arg in get_args(kind) if (tag := _tag(arg))]
+    return []
+
+
+def _tag(kind: Any) -> str:
+    if get_origin(kind) is Annotated:
+        for extra in get_args(kind)[1:]:
+            if isinstance(extra, Tag):
+                return extra.tag
+    return ""

@@ -1,0 +1,90 @@
+"""Names that one part of a plan uses and another must define. Pure.
+
+Each section yields `Reference`s; one loop checks them all, so that a new kind of expectation adds one line.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from typing import NamedTuple
+
+from resilience.plan.problems import Path, Problem, nearest
+from resilience.plan.schema import Expectation, Plan
+
+LAB_PROXIES = ("pricing", "db", "cache")
+LAB_SERVICES = ("gateway", "pricing", "postgres", "valkey")
+
+
+class Reference(NamedTuple):
+    """A name used at a path; `what` is the kind of thing that it must name."""
+
+    path: Path
+    what: str
+    name: str
+
+
+def references(plan: Plan) -> Iterator[Problem]:
+    """Problems with names, and with expectations that lack what they are measured against."""
+    known: dict[str, Collection[str]] = {
+        "phase": [phase.name for phase in plan.phases],
+        "proxy": known_proxies(plan),
+        "load": plan.load,
+        "fault": [fault.id for fault in plan.faults],
+        "breaker": plan.breakers,
+        "service": known_services(plan),
+    }
+    for path, what, name in (*_of_parts(plan), *_of_expectations(plan)):
+        if name not in known[what]:
+            yield Problem(path, f"no {what} {name!r}{nearest(name, known[what])}")
+    yield from _missing(plan)
+
+
+def known_proxies(plan: Plan) -> tuple[str, ...]:
+    """Names that a fault or an observation may use."""
+    return LAB_PROXIES if plan.lab is not None else tuple(plan.external.proxies if plan.external else ())
+
+
+def known_services(plan: Plan) -> Collection[str]:
+    """Services whose processes can be watched."""
+    if plan.lab is not None:
+        return LAB_SERVICES
+    return {instance.service for instance in (plan.external.instances if plan.external else ())}
+
+
+def _of_parts(plan: Plan) -> Iterator[Reference]:
+    for name, breaker in plan.breakers.items():
+        yield Reference(("breakers", name, "load"), "load", breaker.load)
+        if breaker.observe.wire is not None:
+            yield Reference(("breakers", name, "observe", "wire"), "proxy", breaker.observe.wire)
+    for index, abort in enumerate(plan.abort):
+        yield Reference(("abort", index, "load"), "load", abort.load)
+    for index, service in enumerate(plan.allow.services or ()):
+        yield Reference(("allow", "services", index), "proxy", service)
+
+
+def _of_expectations(plan: Plan) -> Iterator[Reference]:
+    for name, expectation in plan.expect.items():
+        for key in ("load", "phase", "fault", "breaker", "proxy", "service"):
+            used = getattr(expectation, key, None)
+            if used is not None and not (key == "breaker" and used == "*"):
+                yield Reference(("expect", name, key), key, used)
+
+
+def _missing(plan: Plan) -> Iterator[Problem]:
+    phases = {phase.name for phase in plan.phases}
+    for name, breaker in plan.breakers.items():
+        if breaker.spec == "lab" and plan.lab is None:
+            message = "an external system's breaker needs its specification: spec: {dialect: ..., ...}"
+            yield Problem(("breakers", name), message, at_key=True)
+    for name, expectation in plan.expect.items():
+        if hasattr(expectation, "time_to_recover") and "baseline" not in phases:
+            message = "recovery is measured against a phase named 'baseline'; add one"
+            yield Problem(("expect", name), message, at_key=True)
+        if _follows_all(expectation) and not plan.breakers:
+            yield Problem(
+                ("expect", name, "breaker"), "the plan follows no breaker; add one under `breakers:`"
+            )
+
+
+def _follows_all(expectation: Expectation) -> bool:
+    return getattr(expectation, "breaker", None) == "*"

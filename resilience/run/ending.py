@@ -1,0 +1,68 @@
+"""How a run ended, as the record says it and as the exit code says it.
+
+Several plans, or several reasons at once: the first of `PRECEDENCE` that applies decides. A nightly job may retry 6
+and 3; never 1, 4, 5.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import Enum
+
+
+class Verdict(str, Enum):
+    """What a run came to."""
+
+    PASS = "pass"  # noqa: S105 - not a password
+    FAIL = "fail"
+    UNKNOWN = "unknown"
+    INVALID = "invalid"
+    ABORTED = "aborted"
+    SETUP_FAILED = "setup_failed"
+    UNHEALED = "unhealed"
+
+
+EXIT_CODES = {
+    Verdict.PASS: 0,
+    Verdict.FAIL: 1,
+    Verdict.UNKNOWN: 3,
+    Verdict.INVALID: 3,
+    Verdict.ABORTED: 4,
+    Verdict.UNHEALED: 5,
+    Verdict.SETUP_FAILED: 6,
+}
+EXIT_USAGE = 2
+EXIT_SIGINT = 130
+EXIT_SIGTERM = 143
+PRECEDENCE = (
+    Verdict.UNHEALED,
+    Verdict.ABORTED,
+    Verdict.INVALID,
+    Verdict.FAIL,
+    Verdict.SETUP_FAILED,
+    Verdict.UNKNOWN,
+    Verdict.PASS,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """Why the run stopped: completed, aborted, interrupted (by a signal), setup_failed or record_failed."""
+
+    reason: str
+    detail: str = ""
+    signal: int = 0
+
+
+def worst(verdicts: Iterable[Verdict]) -> Verdict:
+    """The verdict that decides over several."""
+    found = set(verdicts)
+    return next((verdict for verdict in PRECEDENCE if verdict in found), Verdict.UNKNOWN)
+
+
+def exit_code(verdict: Verdict, signal: int = 0) -> int:
+    """Exit code of a run: 130 or 143 after healing on SIGINT or SIGTERM, unless a fault was left."""
+    if signal and verdict is not Verdict.UNHEALED:
+        return 128 + signal
+    return EXIT_CODES[verdict]

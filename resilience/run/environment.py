@@ -1,0 +1,73 @@
+"""What a run is compared by: versions, machine, seed. Read once, when the system is up."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+import sys
+from importlib import metadata
+from typing import Any
+
+import psutil
+
+from resilience.lab.system import System
+
+_PACKAGES = (
+    "chaos-spike",
+    "aiohttp",
+    "uvloop",
+    "httptools",
+    "asyncpg",
+    "redis",
+    "numpy",
+    "purgatory",
+    "bokeh",
+)
+
+
+def describe_environment(system: System, **run: Any) -> dict[str, Any]:
+    """JSON-able description; `run` adds what only the runner knows (seed, run id, command)."""
+    return {
+        "v": 1,
+        **run,
+        "stack": system.stack,
+        "system": system.to_json(),
+        "python": sys.version.split()[0],
+        "platform": platform.platform(),
+        "cores": os.cpu_count(),
+        "cpu": _cpu_model(),
+        "memory_bytes": psutil.virtual_memory().total,
+        "load_average": list(os.getloadavg()),
+        "shared_host": system.stack in ("embedded", "compose"),
+        "packages": {name: version for name in _PACKAGES if (version := _version(name))},
+        "git_revision": _git_revision(),
+    }
+
+
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _cpu_model() -> str:
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as file:  # noqa: PTH123 - not a path of ours
+            return next(
+                (line.partition(":")[2].strip() for line in file if line.startswith("model name")), ""
+            )
+    except OSError:
+        return platform.processor()
+
+
+def _git_revision() -> str | None:
+    """Revision of the working directory, if it is a checkout: what was tested, as far as it is known."""
+    try:
+        found = subprocess.run(
+            ["git", "rev-parse", "HEAD"], capture_output=True, text=True, timeout=5, check=True
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return found.stdout.strip() or None

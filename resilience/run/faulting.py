@@ -1,0 +1,40 @@
+"""From a plan's fault to the nemesis that puts it in, on whatever system is up. No IO: nemeses do that themselves."""
+
+from __future__ import annotations
+
+from faults.blast_radius import BlastRadius
+from faults.model import ToxicSpec
+from faults.nemesis import Nemesis, ProxyDownFault, ToxicFault
+from resilience.lab.system import System
+from resilience.plan.schema import Fault, Plan
+
+GRACE_NS = 5_000_000_000
+"""Beyond its planned duration a fault may stay this long before the guardian takes it out: the runner is late, not dead."""
+
+
+def nemesis_for(fault: Fault, system: System) -> Nemesis:
+    """The nemesis of one planned fault."""
+    point = system.proxies[fault.proxy]
+    limit_ns = fault.duration + GRACE_NS
+    if fault.toxic is None:
+        return ProxyDownFault(fault.id, point.admin_url, point.proxy, limit_ns)
+    toxic = ToxicSpec(
+        type=fault.toxic.type,
+        # A name of our own unless the plan has one: two faults of one type can then stand side by side.
+        name=fault.toxic.name or fault.id,
+        stream=fault.toxic.stream,
+        toxicity=fault.toxic.toxicity,
+        attributes=dict(fault.toxic.attributes),
+    )
+    return ToxicFault(fault.id, point.admin_url, point.proxy, toxic, limit_ns)
+
+
+def blast_radius(plan: Plan, system: System) -> BlastRadius:
+    """What this plan may touch: loopback, and what its `allow` names."""
+    longest_ns = max((fault.duration for fault in plan.faults), default=0)
+    return BlastRadius(
+        allow=frozenset(plan.allow.hosts),
+        max_simultaneous=plan.allow.max_faults,
+        max_duration_ns=max(plan.allow.max_fault_duration, longest_ns) + GRACE_NS,
+        control_plane=frozenset(),
+    )

@@ -5,9 +5,11 @@ Each section yields `Reference`s; one loop checks them all, so that a new kind o
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Collection, Iterator
 from typing import NamedTuple
 
+from faults.toxics import TOXICS, toxic_class
 from resilience.plan.problems import Path, Problem, nearest
 from resilience.plan.schema import Expectation, Plan
 
@@ -36,6 +38,7 @@ def references(plan: Plan) -> Iterator[Problem]:
     for path, what, name in (*_of_parts(plan), *_of_expectations(plan)):
         if name not in known[what]:
             yield Problem(path, f"no {what} {name!r}{nearest(name, known[what])}")
+    yield from _toxics(plan)
     yield from _missing(plan)
 
 
@@ -68,6 +71,34 @@ def _of_expectations(plan: Plan) -> Iterator[Reference]:
             used = getattr(expectation, key, None)
             if used is not None and not (key == "breaker" and used == "*"):
                 yield Reference(("expect", name, key), key, used)
+
+
+def _toxics(plan: Plan) -> Iterator[Problem]:
+    """Toxic types and their attributes, as the fault layer knows them."""
+    for index, fault in enumerate(plan.faults):
+        if fault.toxic is None:
+            continue
+        path: Path = ("faults", index, "toxic")
+        kind = toxic_class(fault.toxic.type)
+        if kind is None:
+            hint = nearest(fault.toxic.type, [toxic.kind for toxic in TOXICS])
+            yield Problem((*path, "type"), f"no toxic {fault.toxic.type!r}{hint}")
+            continue
+        known = {field.name for field in dataclasses.fields(kind)}  # type: ignore[arg-type] # toxics are dataclasses
+        wrong = False
+        for name, value in fault.toxic.attributes.items():
+            where = (*path, "attributes", name)
+            if name not in known:
+                yield Problem(
+                    where, f"no attribute {name!r} of {kind.kind}{nearest(name, known)}", at_key=True
+                )
+                wrong = True
+            elif not isinstance(value, int) or isinstance(value, bool):
+                yield Problem(where, f"{name} of {kind.kind} is a whole number, not {value!r}")
+                wrong = True
+        if not wrong:
+            for message in kind(**fault.toxic.attributes).problems():
+                yield Problem((*path, "attributes"), message)
 
 
 def _missing(plan: Plan) -> Iterator[Problem]:

@@ -29,12 +29,11 @@ def nemesis_for(fault: Fault, system: System) -> Nemesis:
     return ToxicFault(fault.id, point.admin_url, point.proxy, toxic, limit_ns)
 
 
-def blast_radius(plan: Plan, system: System) -> BlastRadius:
+def blast_radius(plan: Plan) -> BlastRadius:
     """What this plan may touch: loopback, and what its `allow` names."""
     longest_ns = max((fault.duration for fault in plan.faults), default=0)
     return BlastRadius(
         allow=frozenset(plan.allow.hosts),
         max_simultaneous=plan.allow.max_faults,
         max_duration_ns=max(plan.allow.max_fault_duration, longest_ns) + GRACE_NS,
-        control_plane=frozenset(),
     )

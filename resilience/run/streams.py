@@ -53,7 +53,7 @@ def _request(stream: LoadStream, base_url: str, instance_header: str | None) -> 
         headers=tuple(headers.items()),
         body=body,
         data=http.data if isinstance(http.data, tuple) else (),
-        expect_status=http.expect_status,
+        expect_status=tuple((status, status) for status in http.expect_status),
         degraded_header=degraded,
         instance_header=instance_header,
     )

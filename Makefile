@@ -1,0 +1,52 @@
+# Everything runs from a virtual environment of the checkout; the first target that needs it makes it.
+PYTHON ?= python3
+VENV ?= .venv
+STACK ?= embedded
+PLAN ?= breaker
+ARGS ?=
+BIN := $(VENV)/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help chaos-spike test test-all lint bench clean
+
+help: ## Show this list
+	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@echo "  variables: STACK=$(STACK) PLAN=$(PLAN) ARGS=... PYTHON=$(PYTHON) VENV=$(VENV)"
+
+$(VENV)/.python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \
+		{ echo "chaos-spike needs Python 3.11 or newer; say which with: make PYTHON=/path/to/python3"; exit 6; }
+	@$(PYTHON) -m venv $(VENV) || \
+		{ echo "no virtual environment could be made; on Debian and Ubuntu: apt-get install python3-venv"; exit 6; }
+	@touch $@
+
+# One stamp for users (the tool and its lab), one for developers (everything that tests and lint need).
+$(VENV)/.run: $(VENV)/.python pyproject.toml
+	@echo "Installing chaos-spike and its lab into $(VENV) (once) ..."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[lab,report]'
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.run
+	@echo "Installing what tests and lint need into $(VENV) (once) ..."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[lab,report,dev]'
+	@touch $@
+
+chaos-spike: $(VENV)/.run ## Break the lab in the middle of a spike and judge it (STACK=..., PLAN=..., ARGS=...)
+	@$(BIN)/chaos-spike run $(PLAN) --stack $(STACK) $(ARGS)
+
+test: $(VENV)/.dev ## All tests that need Python alone
+	$(BIN)/python -m pytest -q -m 'not external'
+
+test-all: $(VENV)/.dev ## Also Docker, Shopify's Toxiproxy, Chromium, other languages (skipped with a reason where missing)
+	$(BIN)/python -m pytest -q
+
+lint: $(VENV)/.dev ## ruff, formatting, mypy --strict
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: $(VENV)/.dev ## Compare with other programs, interleaved, into build/bench.json
+	$(BIN)/python -m bench
+
+clean: ## Remove the virtual environment and everything that was built
+	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,0 +1,53 @@
+"""`chaos-spike plan`: check a plan, print its timeline or its JSON Schema."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from resilience.cli.scenarios import load_or_exit, scenario_names
+from resilience.plan import Timeline
+from resilience.plan.units import format_duration, format_rate
+
+plan_app = typer.Typer(no_args_is_help=True, help="Check plans and show what they would do.")
+
+
+@plan_app.command("check")
+def check(
+    plan: Annotated[str, typer.Argument(help="A plan file, or the name of a built-in plan.")],
+    overlay: Annotated[list[Path] | None, typer.Option(help="A YAML file laid over the plan.")] = None,
+    setting: Annotated[list[str] | None, typer.Option("--set", help="KEY=VALUE, for example name=x.")] = None,
+) -> None:
+    """Load and compile a plan; say what is wrong with file:line:column, or show the timeline."""
+    print_timeline(load_or_exit(plan, overlays=overlay or (), settings=setting or ()).timeline)
+
+
+@plan_app.command("schema")
+def schema() -> None:
+    """Print the JSON Schema of plans, for editors."""
+    from resilience.plan.schema import Plan
+
+    typer.echo(json.dumps(Plan.model_json_schema(), indent=2))
+
+
+@plan_app.command("list")
+def list_plans() -> None:
+    """Name the built-in plans and what they protect."""
+    for name in scenario_names():
+        typer.echo(f"{name:<16} {load_or_exit(name).plan.purpose}")
+
+
+def print_timeline(timeline: Timeline) -> None:
+    """Every operation with its offset."""
+    typer.echo(f"{timeline.name}: {format_duration(timeline.duration_ns)}")
+    for load, segments in timeline.segments.items():
+        for segment in segments:
+            rate = format_rate(segment.start_per_s)
+            if segment.end_per_s != segment.start_per_s:
+                rate += f" to {format_rate(segment.end_per_s)}"
+            typer.echo(f"  {segment.start_ns / 1e9:8.3f} s  load {load}: {rate}")
+    for operation in timeline.operations:
+        typer.echo(f"  {operation.at_ns / 1e9:8.3f} s  {operation.kind} {operation.subject}")

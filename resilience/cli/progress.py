@@ -1,0 +1,99 @@
+"""What the terminal shows while a run goes on.
+
+On a terminal: one live line (time, phase, rates, breaker states, faults) under the lines that stay. Elsewhere: only the
+lines that stay, one per phase, fault step and breaker transition, so that a log of a nightly job reads as a story.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from types import TracebackType
+from typing import Any, Self
+
+from rich.console import Console
+from rich.live import Live
+from rich.text import Text
+
+from resilience.plan import LoadedPlan
+
+_SHOWN_STEPS = ("injected", "healed", "verified", "unhealed", "expired", "failed")
+
+
+class Progress:
+    """Hears every event and message of the run; use as a context manager."""
+
+    def __init__(self, loaded: LoadedPlan, console: Console | None = None) -> None:
+        self._console = console or Console()
+        self._loaded = loaded
+        self._epoch_ns = 0
+        self._phase = "starting"
+        self._faults: dict[str, str] = {}
+        self._states: dict[str, str] = {}
+        self._rates: dict[str, dict[int, list[int]]] = defaultdict(lambda: defaultdict(lambda: [0, 0]))
+        self._live = Live(
+            get_renderable=self._line, console=self._console, transient=True, refresh_per_second=4
+        )
+
+    def __enter__(self) -> Self:
+        plan = self._loaded.plan
+        seconds = self._loaded.timeline.duration_ns / 1e9
+        self._console.print(Text(f"{plan.name}: {plan.purpose} ({seconds:.0f} s)"))
+        if self._console.is_terminal:
+            self._live.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._console.is_terminal:
+            self._live.stop()
+
+    def heard(self, event: dict[str, Any]) -> None:
+        """Take one event of the record or one message of the load."""
+        match event["kind"]:
+            case "run" if event.get("state") == "epoch":
+                self._epoch_ns = event["epoch_ns"]
+            case "bins":
+                counts = self._rates[event["load"]][event["s"]]
+                counts[0] += event["n"].get("offered", 0)
+                counts[1] += event["n"].get("good", 0)
+            case "phase" if event["state"] == "started":
+                self._phase = event["name"]
+                self._say(f"phase {event['name']}")
+            case "fault" if event["step"] in _SHOWN_STEPS:
+                self._faults[event["id"]] = event["step"]
+                error = event.get("detail", {}).get("error")
+                self._say(f"fault {event['id']} {event['step']}{': ' + str(error) if error else ''}")
+            case "breaker.transition":
+                where = (
+                    f"{event['breaker']}@{event['instance']}" if event.get("instance") else event["breaker"]
+                )
+                self._states[where] = event["to"]
+                self._say(f"breaker {where}: {event['from']} -> {event['to']}")
+            case "stack":
+                detail = event.get("base_url") or event.get("what") or ""
+                self._say(f"stack {event['state']}{': ' + detail if detail else ''}")
+            case "abort":
+                self._say(f"abort: {event['reason']}")
+            case "log" if event.get("level") == "error":
+                self._say(event["text"])
+
+    def _now_s(self) -> float:
+        return (time.monotonic_ns() - self._epoch_ns) / 1e9 if self._epoch_ns else 0.0
+
+    def _say(self, text: str) -> None:
+        stamp = f"{max(0.0, self._now_s()):6.1f} s" if self._epoch_ns else "        "
+        self._console.print(Text(f"{stamp}  {text}"), soft_wrap=True)
+
+    def _line(self) -> Text:
+        total_s = self._loaded.timeline.duration_ns / 1e9
+        parts = [f"{min(self._now_s(), total_s):5.1f}/{total_s:.0f} s", self._phase]
+        # The last whole second that every worker has reported, more or less: one that began two seconds ago.
+        second = int(self._now_s()) - 2
+        for load, seconds in self._rates.items():
+            offered, good = seconds.get(second, [0, 0])
+            parts.append(f"{load} {offered}/s, {good} good")
+        parts += [f"{name} {state}" for name, state in sorted(self._states.items())]
+        parts += [f"fault {name}" for name, step in self._faults.items() if step == "injected"]
+        return Text("  ".join(parts), overflow="ellipsis", no_wrap=True)

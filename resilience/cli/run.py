@@ -1,0 +1,138 @@
+"""`chaos-spike run`: run plans on a stack, judge them, leave a record and say where it is."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import secrets
+import shlex
+import signal
+from datetime import UTC, datetime
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from resilience.cli.plan import print_timeline
+from resilience.cli.scenarios import load_or_exit
+from resilience.plan import LoadedPlan
+from resilience.run.ending import EXIT_CODES, Ending, Verdict, exit_code, worst
+
+
+class StackKind(StrEnum):
+    """Where the system under test lives."""
+
+    EMBEDDED = "embedded"
+    EXTERNAL = "external"
+
+
+def run(
+    plans: Annotated[
+        list[str] | None, typer.Argument(help="Plan files, or names of built-in plans (default: breaker).")
+    ] = None,
+    stack: Annotated[StackKind, typer.Option(help="Where the system under test lives.")] = StackKind.EMBEDDED,
+    out: Annotated[Path, typer.Option(help="Folder that gets one folder a run.")] = Path("runs"),
+    seed: Annotated[
+        int | None, typer.Option(help="Seed of every random choice; drawn when not given.")
+    ] = None,
+    workers: Annotated[int, typer.Option(min=1, max=256, help="Load worker processes.")] = 2,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Judge breakers without declared deviations.")
+    ] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the timeline; start nothing.")] = False,
+    overlay: Annotated[list[Path] | None, typer.Option(help="A YAML file laid over each plan.")] = None,
+    setting: Annotated[
+        list[str] | None, typer.Option("--set", help="KEY=VALUE in the plan, repeatable.")
+    ] = None,
+) -> None:
+    """Run plans and judge them.
+
+    Exit codes: 0 pass; 1 fail; 2 usage or an invalid plan, nothing was started; 3 unknown or invalid; 4 aborted;
+    5 a fault could not be healed; 6 set-up failed; 130 and 143 after healing on SIGINT and SIGTERM.
+    """
+    names = plans or ["breaker"]
+    # Every plan is loaded before the first one runs: a typo in the last must not cost the time of the others.
+    loaded = [load_or_exit(name, overlays=overlay or (), settings=setting or ()) for name in names]
+    for plan in loaded:
+        _check_stack(plan, stack)
+    if dry_run:
+        for plan in loaded:
+            print_timeline(plan.timeline)
+        return
+    chosen_seed = random.SystemRandom().getrandbits(32) if seed is None else seed
+    codes: dict[Verdict, int] = {}
+    for name, plan in zip(names, loaded, strict=True):
+        command = _command(name, stack, chosen_seed, strict, overlay or (), setting or ())
+        verdict, ending = _run_one(plan, stack, out, chosen_seed, workers, strict, command)
+        codes[verdict] = exit_code(verdict, ending.signal)
+        if ending.signal:
+            break
+    raise typer.Exit(codes[worst(codes)])
+
+
+def _check_stack(loaded: LoadedPlan, stack: StackKind) -> None:
+    from resilience.cli.scenarios import fail_usage
+
+    needs = StackKind.EXTERNAL if loaded.plan.external is not None else StackKind.EMBEDDED
+    if needs is not stack:
+        what = "an external system" if needs is StackKind.EXTERNAL else "the lab"
+        fail_usage(f"{loaded.source} is written for {what}; run it with --stack {needs}")
+
+
+def _run_one(
+    loaded: LoadedPlan, stack: StackKind, out: Path, seed: int, workers: int, strict: bool, command: str
+) -> tuple[Verdict, Ending]:
+    from faults.session import default_state_dir
+    from resilience.cli.finish import finish
+    from resilience.cli.progress import Progress
+    from resilience.cli.stacks import make_stack
+    from resilience.lab.system import StackError
+    from resilience.run.interpreter import RunOptions, Stop, run_plan
+    from resilience.run.record import RecordError
+
+    stamp = datetime.now(tz=UTC).strftime("%Y%m%d-%H%M%S")
+    run_id = secrets.token_hex(3)
+    options = RunOptions(
+        folder=out / f"{stamp}-{loaded.plan.name}-{run_id}",
+        state_dir=default_state_dir(),
+        seed=seed,
+        run_id=run_id,
+        workers=workers,
+        strict=strict,
+        command=command,
+    )
+    progress = Progress(loaded)
+
+    async def execute() -> Ending:
+        stop = Stop()
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            name = signal.Signals(number).name
+            ending = Ending("interrupted", f"stopped by {name}", signal=number)
+            loop.add_signal_handler(number, stop.request, ending)
+        return await run_plan(
+            loaded, make_stack(stack, loaded.plan), options, stop=stop, listen=progress.heard
+        )
+
+    try:
+        with progress:
+            ending = asyncio.run(execute())
+        return finish(options.folder, ending), ending
+    except (RecordError, StackError) as error:
+        typer.echo(f"chaos-spike: {error}", err=True)
+        raise typer.Exit(EXIT_CODES[Verdict.SETUP_FAILED]) from error
+
+
+def _command(name: str, stack: StackKind, seed: int, strict: bool, overlays: object, settings: object) -> str:
+    """The command that repeats a run, for reports."""
+    words = ["chaos-spike", "run", name, "--stack", stack.value, "--seed", str(seed)]
+    words += ["--strict"] if strict else []
+    for option, values in (("--overlay", overlays), ("--set", settings)):
+        for value in values if isinstance(values, list) else ():
+            words += [option, str(value)]
+    lab = [
+        f"{key}={shlex.quote(value)}" for key, value in os.environ.items() if key == "CHAOS_SPIKE_LAB_BREAKER"
+    ]
+    return " ".join([*lab, shlex.join(words)])

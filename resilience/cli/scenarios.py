@@ -1,0 +1,51 @@
+"""Find the plan that a name or a path means, and load it; problems end in exit code 2 before anything starts."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from importlib import resources
+from pathlib import Path
+from typing import NoReturn
+
+import typer
+
+from resilience.plan import LoadedPlan, PlanInvalid, load_plan
+from resilience.plan.problems import nearest
+from resilience.run.ending import EXIT_USAGE
+
+
+def scenario_names() -> list[str]:
+    """Names of the built-in plans."""
+    folder = resources.files("resilience.scenarios")
+    return sorted(
+        entry.name.removesuffix(".yaml") for entry in folder.iterdir() if entry.name.endswith(".yaml")
+    )
+
+
+def find_plan(name: str) -> Path:
+    """A path to a file wins over the name of a built-in plan."""
+    path = Path(name)
+    if path.is_file():
+        return path
+    if name not in scenario_names():
+        fail_usage(f"no plan file and no built-in plan {name!r}{nearest(name, scenario_names())}")
+    # The package is always installed as files: the lab starts programs from it, too.
+    return Path(str(resources.files("resilience.scenarios") / f"{name}.yaml"))
+
+
+def load_or_exit(name: str, *, overlays: Sequence[Path] = (), settings: Sequence[str] = ()) -> LoadedPlan:
+    """Load and compile a plan, or say every problem with its place and exit with 2."""
+    try:
+        return load_plan(find_plan(name), environment=os.environ, overlays=overlays, settings=settings)
+    except PlanInvalid as error:
+        for line in error.lines():
+            typer.echo(line, err=True)
+        count = len(error.problems)
+        fail_usage(f"{count} problem{'s' if count > 1 else ''} in the plan; nothing was started")
+
+
+def fail_usage(message: str) -> NoReturn:
+    """Say it on stderr and exit with 2."""
+    typer.echo(f"chaos-spike: {message}", err=True)
+    raise typer.Exit(EXIT_USAGE)

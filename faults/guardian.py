@@ -112,7 +112,7 @@ class Guardian:
         limit_ns = _BUSY_POLL_NS if self._watch.healing else _IDLE_POLL_NS
         wake_ns = self._watch.wake_ns()
         wait_ns = limit_ns if wake_ns is None else min(limit_ns, max(0, wake_ns - now_ns))
-        while not self._released and select.select([self._stdin_fd], [], [], wait_ns / 1e9)[0]:
+        while select.select([self._stdin_fd], [], [], wait_ns / 1e9)[0]:
             wait_ns = 0
             data = os.read(self._stdin_fd, _LINE_LIMIT)
             if not data:

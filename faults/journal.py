@@ -20,8 +20,10 @@ import contextlib
 import fcntl
 import hashlib
 import json
+import logging
 import os
 import re
+import shutil
 import tempfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -46,6 +48,8 @@ __all__ = [
 
 JOURNAL_VERSION: Final = 1
 _KEPT_DONE: Final = 50
+
+_log = logging.getLogger(__name__)
 
 Record = dict[str, Any]
 
@@ -199,6 +203,19 @@ class Journal:
             self.path.rename(done / self.path.name)
             for old in sorted(done.glob("*.jsonl"), key=lambda path: path.name)[:-_KEPT_DONE]:
                 old.unlink(missing_ok=True)
+
+    def retire(self, copy_to: Path | None) -> bool:
+        """Copy the journal into `copy_to`, and archive it if nothing in it is live; return whether it was archived."""
+        try:
+            if copy_to is not None:
+                shutil.copyfile(self.path, copy_to / "faults.jsonl")
+            if live_intents(self.records()):
+                return False
+        except OSError as error:
+            _log.warning("the journal %s could not be put away: %s", self.path, error)
+            return False
+        self.archive()
+        return True
 
     def close(self) -> None:
         """Let go of the file; its lock goes when the last holder does."""

@@ -37,8 +37,8 @@ chaos-spike: $(VENV)/.run ## Break the lab in the middle of a spike and judge it
 test: $(VENV)/.dev ## All tests that need Python alone
 	$(BIN)/python -m pytest -q -m 'not external'
 
-test-all: $(VENV)/.dev ## Also Docker, Shopify's Toxiproxy, Chromium, other languages (skipped with a reason where missing)
-	$(BIN)/python -m pytest -q
+test-all: test ## Also what needs Docker, Shopify's Toxiproxy, Chromium ... (skipped with a reason where missing)
+	$(BIN)/python -m pytest -q -m external
 
 lint: $(VENV)/.dev ## ruff, formatting, mypy --strict
 	$(BIN)/ruff check .

@@ -1,1 +1,1 @@
-"""observers."""
+"""Edges that watch breakers while a run goes on and emit events for the run record."""

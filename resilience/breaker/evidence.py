@@ -1,0 +1,314 @@
+"""From a history to tracks: everything known of one breaker in one instance during one boot, ready to be judged.
+
+Attribution comes first, because two breakers judged as one look like one broken breaker: what cannot be given to
+exactly one (breaker, instance, boot) is kept apart, counted, and only ever weakens a verdict. Calls are joined
+to arrivals by id. A call's *decision* is the instant at which the breaker let it pass or not:
+
+    admitted, seen on the wire   within [start, arrival]
+    rejected                     within [start, end]
+    admitted, not on the wire    within [start, finish]
+
+Nothing here is judged. Rejections and admissions are taken as the observer stated them; an outcome that is
+`unknown` stays unknown.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from resilience.breaker.observation import (
+    Arrival,
+    Boot,
+    Call,
+    Fault,
+    Gap,
+    Interval,
+    Observation,
+    State,
+    Transition,
+)
+from resilience.breaker.spec import BreakerSpec
+
+FOREVER_NS: Final = 1 << 62
+
+
+@dataclass(frozen=True, slots=True)
+class CallEvidence:
+    """One call as the rules see it. `admitted` None: not known. `kind`: success, failure, neutral, unknown, running."""
+
+    id: str
+    start: Interval
+    decision: Interval
+    admitted: bool | None
+    kind: str
+    outcome: str
+    finish: Interval | None
+    end: Interval | None
+    fallback: bool | None
+    arrivals: tuple[Interval, ...]
+
+    @property
+    def certainly_busy(self) -> tuple[int, int]:
+        """[from, to) in which the call was in flight whatever the truth; empty where from >= to."""
+        return self.decision.hi_ns, self.finish.lo_ns if self.finish else FOREVER_NS
+
+
+@dataclass(frozen=True, slots=True)
+class Track:
+    """The evidence about one breaker in one instance during one boot; sequences are in order of time."""
+
+    breaker: str
+    instance: str | None
+    boot: str | None
+    span: Interval
+    fresh: bool  # the first instant is a boot: closed, nothing counted
+    calls: tuple[CallEvidence, ...]
+    transitions: tuple[Transition, ...]
+    states: tuple[State, ...]
+    gaps: tuple[Gap, ...]
+    faults: tuple[Fault, ...]
+    strays: tuple[Arrival, ...]  # on the wire, but whose they are is not known
+    orphans: tuple[Call, ...]  # calls of this breaker that no instance or boot can be named for
+    tapped: bool  # somebody watched the wire
+    _lo: tuple[int, ...] = field(repr=False, default=())
+    _reach: tuple[int, ...] = field(repr=False, default=())
+
+    def calls_deciding(self, from_ns: int, to_ns: int) -> Sequence[CallEvidence]:
+        """Calls whose decision may lie in [from_ns, to_ns], in order of their earliest decision."""
+        begin = bisect_left(self._reach, from_ns)
+        until = bisect_right(self._lo, to_ns)
+        return [call for call in self.calls[begin:until] if call.decision.hi_ns >= from_ns]
+
+    def lost(self, *sources: str) -> tuple[Gap, ...]:
+        """Gaps in the named kinds of evidence."""
+        return tuple(gap for gap in self.gaps if gap.source in sources)
+
+    def blind(self, from_ns: int, to_ns: int) -> str | None:
+        """Why calls in this window may be unknown to us (truncated, unattributed), or None if all are known."""
+        for gap in self.lost("calls", "wire"):
+            if gap.at is None or (gap.at.lo_ns <= to_ns and gap.at.hi_ns >= from_ns):
+                return "truncated"
+        for orphan in self.orphans:
+            end = orphan.end.hi_ns if orphan.end else FOREVER_NS
+            if orphan.start.lo_ns <= to_ns and end >= from_ns:
+                return "unattributed"
+        for stray in self.strays:
+            end = stray.done.hi_ns if stray.done else FOREVER_NS
+            if stray.at.lo_ns <= to_ns and end >= from_ns:
+                return "unattributed"
+        return None
+
+
+def tracks(history: Iterable[Observation], spec: BreakerSpec) -> tuple[Track, ...]:
+    """Split a history into tracks, one per (breaker, instance, boot), ordered by those names."""
+    return _Sorter(history, spec).tracks()
+
+
+class _Sorter:
+    """One pass over the history into lists by kind, then one over each breaker's share."""
+
+    def __init__(self, history: Iterable[Observation], spec: BreakerSpec) -> None:
+        self.spec = spec
+        self.calls: dict[str, list[Call]] = defaultdict(list)
+        self.arrivals: dict[str, list[Arrival]] = defaultdict(list)
+        self.transitions: dict[str, list[Transition]] = defaultdict(list)
+        self.states: dict[str, list[State]] = defaultdict(list)
+        self.boots: list[Boot] = []
+        self.faults: list[Fault] = []
+        self.gaps: list[Gap] = []
+        for entry in history:
+            if isinstance(entry, Call):
+                self.calls[entry.breaker].append(entry)
+            elif isinstance(entry, Arrival):
+                self.arrivals[entry.breaker].append(entry)
+            elif isinstance(entry, Transition):
+                self.transitions[entry.breaker].append(entry)
+            elif isinstance(entry, State):
+                self.states[entry.breaker].append(entry)
+            elif isinstance(entry, Boot):
+                self.boots.append(entry)
+            elif isinstance(entry, Fault):
+                self.faults.append(entry)
+            else:
+                self.gaps.append(entry)
+
+    def tracks(self) -> tuple[Track, ...]:
+        names = {*self.calls, *self.arrivals, *self.transitions, *self.states}
+        return tuple(track for name in sorted(names) for track in self._of_breaker(name))
+
+    def _of_breaker(self, name: str) -> Iterable[Track]:
+        owners: _Owners = _Owners(
+            (*self.calls[name], *self.arrivals[name], *self.transitions[name], *self.states[name]), self.boots
+        )
+        by_id: dict[str, list[Arrival]] = defaultdict(list)
+        strays: list[Arrival] = []
+        known = {call.id for call in self.calls[name]}
+        for arrival in self.arrivals[name]:
+            (by_id[arrival.id] if arrival.id in known and arrival.id is not None else strays).append(arrival)
+        shares: dict[tuple[str | None, str | None], list[CallEvidence]] = defaultdict(list)
+        orphans: list[Call] = []
+        for call in self.calls[name]:
+            matched = by_id.get(call.id, [])
+            whose = call.instance or next((a.instance for a in matched if a.instance), None)
+            end = call.end.hi_ns if call.end else call.start.hi_ns
+            key = owners.of(whose, call.boot, call.start.lo_ns, end)
+            if key is None:
+                orphans.append(call)
+            else:
+                shares[key].append(_evidence(call, matched, self.spec))
+        for key in owners.all_keys():
+            yield self._track(name, key, owners, shares[key], strays, orphans)
+
+    def _track(
+        self,
+        name: str,
+        key: tuple[str | None, str | None],
+        owners: _Owners,
+        calls: list[CallEvidence],
+        strays: list[Arrival],
+        orphans: list[Call],
+    ) -> Track:
+        calls.sort(key=lambda call: (call.decision.lo_ns, call.decision.hi_ns))
+        transitions = [t for t in self.transitions[name] if owners.of_entry(t) == key]
+        transitions.sort(key=lambda t: (t.at.lo_ns, t.at.hi_ns) if t.seq is None else (t.seq, 0))
+        states = sorted((s for s in self.states[name] if owners.of_entry(s) == key), key=lambda s: s.at)
+        own = [a for a in strays if owners.of_entry(a) in {key, None}]
+        reach: list[int] = []
+        for call in calls:
+            reach.append(max(call.decision.hi_ns, reach[-1]) if reach else call.decision.hi_ns)
+        instants = [c.start.lo_ns for c in calls] + [c.end.hi_ns for c in calls if c.end]
+        instants += [e for t in transitions for e in (t.at.lo_ns, t.at.hi_ns)]
+        instants += [e for s in states for e in (s.at.lo_ns, s.at.hi_ns)]
+        booted = owners.booted(key)
+        if booted is not None:
+            instants.append(booted.hi_ns)
+        return Track(
+            breaker=name,
+            instance=key[0],
+            boot=key[1],
+            span=Interval(min(instants), max(instants)) if instants else Interval(0, 0),
+            fresh=booted is not None,
+            calls=tuple(calls),
+            transitions=tuple(transitions),
+            states=tuple(states),
+            gaps=tuple(g for g in self.gaps if g.breaker in {None, name} and g.instance in {None, key[0]}),
+            faults=tuple(self.faults),
+            strays=tuple(own),
+            orphans=tuple(o for o in orphans if o.instance in {None, key[0]}),
+            tapped=bool(self.arrivals[name]),
+            _lo=tuple(call.decision.lo_ns for call in calls),
+            _reach=tuple(reach),
+        )
+
+
+class _Owners:
+    """Which (instance, boot) an observation belongs to, given the boots that were seen."""
+
+    def __init__(self, entries: Sequence[Call | Arrival | Transition | State], boots: Sequence[Boot]) -> None:
+        named = {e.instance for e in entries if e.instance is not None}
+        # With at most one name in the whole history, what is not named is that one's.
+        self.only = next(iter(named), None) if len(named) <= 1 else None
+        self.single = len(named) <= 1
+        first: dict[str | None, dict[str | None, int]] = defaultdict(dict)
+        last: dict[str | None, dict[str | None, int]] = defaultdict(dict)
+        self._booted: dict[tuple[str | None, str | None], Interval] = {}
+        for e in entries:
+            whose = e.instance or self.only
+            if e.boot is not None and (whose is not None or self.single):
+                t = e.start if isinstance(e, Call) else e.at
+                first[whose][e.boot] = min(first[whose].get(e.boot, FOREVER_NS), t.lo_ns)
+                last[whose][e.boot] = max(last[whose].get(e.boot, 0), t.hi_ns)
+        unnamed = 0
+        for boot in sorted(boots, key=lambda b: b.at):
+            if named and boot.instance not in named:
+                continue
+            unnamed += 1
+            boot_id = boot.boot or f"boot-{unnamed}"
+            first[boot.instance][boot_id] = boot.at.lo_ns
+            self._booted[boot.instance, boot_id] = boot.at
+        self.first = {i: sorted((t, b) for b, t in seen.items()) for i, seen in first.items()}
+        self.last = last
+        everyone: Iterable[str | None] = sorted(named) if named else (None,)
+        self._keys = [
+            (i, b) for i in everyone for b in ([None] if i not in self.first else self._boots_of(i, entries))
+        ]
+
+    def _boots_of(
+        self, instance: str | None, entries: Sequence[Call | Arrival | Transition | State]
+    ) -> list[str | None]:
+        found: list[str | None] = [b for _, b in self.first[instance]]
+        begin = self.first[instance][0]
+        if (instance, begin[1]) in self._booted:
+            lows = [
+                (e.start if isinstance(e, Call) else e.at).lo_ns for e in entries if e.instance == instance
+            ]
+            if lows and min(lows) < begin[0]:
+                found.insert(0, None)  # a life before the first boot that we were told of
+        return found
+
+    def all_keys(self) -> list[tuple[str | None, str | None]]:
+        return self._keys
+
+    def booted(self, key: tuple[str | None, str | None]) -> Interval | None:
+        return self._booted.get(key)
+
+    def of_entry(self, e: Arrival | Transition | State) -> tuple[str | None, str | None] | None:
+        return self.of(e.instance, e.boot, e.at.lo_ns, e.at.hi_ns)
+
+    def of(
+        self, instance: str | None, boot: str | None, from_ns: int, to_ns: int
+    ) -> tuple[str | None, str | None] | None:
+        """The owner of something that lasted [from_ns, to_ns]; None where more than one could be."""
+        if instance is None:
+            if not self.single:
+                return None
+            instance = self.only
+        seen = self.first.get(instance)
+        if boot is not None or not seen:
+            return instance, boot
+        index = bisect_right(seen, from_ns, key=lambda pair: pair[0]) - 1
+        if index + 1 < len(seen):
+            upcoming, nearest = seen[index + 1]
+            if (instance, nearest) in self._booted:
+                safe_until = upcoming
+            else:
+                # A boot first heard of at `upcoming` began somewhere since the last word from the one before.
+                safe_until = self.last[instance].get(seen[index][1], 0) if index >= 0 else FOREVER_NS
+            if to_ns >= safe_until:
+                return None
+        if index < 0:
+            return (instance, None) if (instance, seen[0][1]) in self._booted else (instance, seen[0][1])
+        return instance, seen[index][1]
+
+
+def _evidence(call: Call, arrivals: Sequence[Arrival], spec: BreakerSpec) -> CallEvidence:
+    rejected = call.outcome == "rejected"
+    finish = call.finish or call.end
+    end_hi = finish.hi_ns if finish else FOREVER_NS
+    seen = [] if rejected else [arrival.at.hi_ns for arrival in arrivals]
+    latest = min([end_hi, *seen])
+    decision = call.decision or Interval(call.start.lo_ns, max(latest, call.start.lo_ns))
+    admitted: bool | None = not rejected
+    if call.outcome == "unknown":
+        admitted = True if arrivals else None
+    kind = "rejected" if rejected else spec.classify(call.outcome)
+    if finish is None and not rejected:
+        kind = "running"
+    if kind != "rejected" and len(arrivals) > 1 and kind != "running":
+        kind = "unknown"  # attempts inside one call: how many outcomes the breaker was told is not known
+    return CallEvidence(
+        id=call.id,
+        start=call.start,
+        decision=decision,
+        admitted=admitted,
+        kind=kind,
+        outcome=call.outcome,
+        finish=None if rejected else finish,
+        end=call.end,
+        fallback=call.fallback,
+        arrivals=tuple(arrival.at for arrival in arrivals),
+    )

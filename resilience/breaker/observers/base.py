@@ -1,0 +1,50 @@
+"""What the observers share: time-outs on every request, patience on failure, and names of states as we write them."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from typing import Any, Final, TypeAlias
+
+import aiohttp
+
+Emit: TypeAlias = Callable[[dict[str, Any]], None]
+
+# What an observed service may do wrong: be away, be slow, answer nonsense. All of it is retried, none of it is fatal.
+TROUBLE: Final = (aiohttp.ClientError, TimeoutError, OSError, ValueError, KeyError, TypeError)
+RETRY_S: Final = 0.2
+
+_STATES: Final = {
+    "closed": "closed",
+    "open": "open",
+    "opened": "open",
+    "half_open": "half_open",
+    "half_opened": "half_open",
+    "forced_open": "forced_open",
+    "disabled": "disabled",
+}
+
+
+def state_name(word: str) -> str:
+    """`half-open`, `HALF_OPEN`, `half-opened`, ... to `half_open`. ValueError for a word that is no state."""
+    name = _STATES.get(word.strip().lower().replace("-", "_"))
+    if name is None:
+        raise ValueError(f"no breaker state: {word!r}")
+    return name
+
+
+def session(timeout_s: float | None, *, connect_s: float = 2.0) -> aiohttp.ClientSession:
+    """A client session of one observer; `timeout_s` None for streams that stay open."""
+    timeout = aiohttp.ClientTimeout(total=timeout_s, sock_connect=connect_s)
+    return aiohttp.ClientSession(timeout=timeout, connector=aiohttp.TCPConnector(limit=4))
+
+
+def now_ns() -> int:
+    """The run record's clock."""
+    return time.monotonic_ns()
+
+
+async def pause() -> None:
+    """Between two attempts on something that is away."""
+    await asyncio.sleep(RETRY_S)

@@ -1,0 +1,73 @@
+"""Reads the breakers of an instance at an interval and emits the state of each, with the interval it was true in.
+
+A reading is true at some instant between sending the request and reading its answer. Readings that failed are
+reported as one gap when the instance answers again, or when observing ends.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+import aiohttp
+
+from resilience.breaker.observers.base import TROUBLE, Emit, now_ns, session, state_name
+
+
+class PollObserver:
+    """Polls `{admin_url}/breakers` of one instance."""
+
+    def __init__(self, admin_url: str, instance: str, *, interval_s: float = 0.2) -> None:
+        self._url = f"{admin_url.rstrip('/')}/breakers"
+        self._instance = instance
+        self._interval_s = interval_s
+        self._missed = 0
+        self._missing_since_ns = 0
+
+    async def run(self, emit: Emit) -> None:
+        """Emit "breaker.state" and "gap" lines until cancelled."""
+        async with session(1.0) as client:
+            try:
+                while True:
+                    await self._once(client, emit)
+                    await asyncio.sleep(self._interval_s)
+            finally:
+                self._report_missed(emit)
+
+    async def _once(self, client: aiohttp.ClientSession, emit: Emit) -> None:
+        asked_ns = now_ns()
+        try:
+            async with client.get(self._url) as response:
+                response.raise_for_status()
+                answer = await response.json()
+            read_ns = now_ns()
+            lines = [
+                {
+                    "kind": "breaker.state",
+                    "breaker": str(name),
+                    "instance": str(answer.get("instance") or self._instance),
+                    "boot": str(answer["boot"]),
+                    "state": state_name(str(breaker["state"])),
+                    "at": [asked_ns, read_ns],
+                    "source": "poll",
+                }
+                for name, breaker in answer["breakers"].items()
+            ]
+        except (*TROUBLE, AttributeError):
+            self._missed += 1
+            self._missing_since_ns = self._missing_since_ns or asked_ns
+            return
+        self._report_missed(emit)
+        for line in lines:
+            emit(line)
+
+    def _report_missed(self, emit: Emit) -> None:
+        if not self._missed:
+            return
+        emit({
+            "kind": "gap",
+            "source": "poll",
+            "instance": self._instance,
+            "lost": self._missed,
+            "at": [self._missing_since_ns, now_ns()],
+        })  # fmt: skip
+        self._missed = self._missing_since_ns = 0

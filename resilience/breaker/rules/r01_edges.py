@@ -1,0 +1,78 @@
+"""R1: each transition starts where the last one ended, and is legal or declared manual."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+from resilience.breaker.observation import Interval, Transition
+from resilience.breaker.rules.base import Case, Finding, Rule
+
+_LEGAL = frozenset({
+    ("closed", "open"),
+    ("open", "half_open"),
+    ("half_open", "open"),
+    ("half_open", "closed"),
+})  # fmt: skip
+
+
+def check(case: Case) -> Finding:
+    """Walk the reported transitions in order; where their order is open, some order must do."""
+    found = Finding(idle_why="no events" if not case.track.transitions else "not exercised")
+    if case.track.lost("events", "sse"):
+        found.open_question("truncated")
+    events = _ordered(case)
+    for event in events:
+        if not _legal(event, case):
+            found.fail(
+                f"{event.from_state} to {event.to_state} is not a legal transition",
+                event.at,
+                [_line(case, event)],
+            )
+        else:
+            found.exercised += 1
+    for before, after in pairwise(events):
+        if after.from_state == before.to_state or found.unsettled:
+            continue
+        if before.seq is not None and after.seq is not None and after.seq != before.seq + 1:
+            found.open_question("truncated")
+            continue
+        found.fail(
+            f"a transition left {after.from_state} though the last one entered {before.to_state}",
+            Interval(min(before.at.lo_ns, after.at.lo_ns), max(before.at.hi_ns, after.at.hi_ns)),
+            [_line(case, before), _line(case, after)],
+        )
+    return found
+
+
+def _legal(event: Transition, case: Case) -> bool:
+    if event.manual or {"forced_open", "disabled"} & {event.from_state, event.to_state}:
+        return True
+    if event.from_state == event.to_state:
+        return case.spec.self_loops
+    if (event.from_state, event.to_state) == ("open", "closed"):
+        # Where half-open is only computed on reading, nobody may have read it in between.
+        return case.spec.half_open_event == "none"
+    return (event.from_state, event.to_state) in _LEGAL
+
+
+def _ordered(case: Case) -> list[Transition]:
+    """Events that are too close to be told apart, and unnumbered, take the order that chains, if one does."""
+    waiting = list(case.track.transitions)
+    ordered: list[Transition] = []
+    while waiting:
+        here = ordered[-1].to_state if ordered else waiting[0].from_state
+        reach = min(e.at.hi_ns for e in waiting[:8]) + case.spec.delta_ns
+        choice = 0
+        if waiting[0].seq is None:
+            near = [i for i, e in enumerate(waiting[:8]) if e.at.lo_ns <= reach and e.seq is None]
+            choice = next((i for i in near if waiting[i].from_state == here), 0)
+        ordered.append(waiting.pop(choice))
+    return ordered
+
+
+def _line(case: Case, event: Transition) -> str:
+    number = "" if event.seq is None else f" (seq {event.seq})"
+    return f"event at {case.within(event.at)}{number}: {event.from_state} to {event.to_state}"
+
+
+RULE = Rule("R1", "edges", check, "a trip and a recovery")

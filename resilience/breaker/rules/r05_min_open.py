@@ -1,0 +1,43 @@
+"""R5: half-open is not entered before the least wait is over: FAIL iff h+ - o- < Wmin - eps."""
+
+from __future__ import annotations
+
+from resilience.breaker.observation import Interval
+from resilience.breaker.rules.base import Case, Finding, Rule, ms
+
+
+def check(case: Case) -> Finding:
+    """Compare each opening with the entry into half-open that followed it."""
+    found = Finding()
+    spec = case.spec
+    shortest: int | None = None
+    for opening in case.openings:
+        entry = opening.half_open
+        if entry is None:
+            continue
+        least, _ = spec.wait_of(opening.nth)
+        bound = least - spec.eps_ns
+        at_most = entry.hi_ns - opening.opened.lo_ns + spec.delta_ns
+        at_least = entry.lo_ns - opening.opened.hi_ns
+        if at_most < bound:
+            found.fail(
+                f"open for at most {ms(at_most)}, where {ms(least)} were promised",
+                Interval(opening.opened.lo_ns, entry.hi_ns),
+                [
+                    f"opened at {case.within(opening.opened)} ({opening.source})",
+                    f"half-open at {case.within(entry)}",
+                    *[case.call(c) for c in opening.probes(spec.delta_ns)[:2]],
+                ],
+                f"holds if wait is in [{ms(max(at_least, 0))}, {ms(at_most)}]",
+            )
+        elif at_least < bound:
+            found.open_question("too coarse")
+        else:
+            found.exercised += 1
+        shortest = at_least if shortest is None else min(shortest, at_least)
+    if shortest is not None:
+        found.margin = f"shortest wait at least {ms(shortest)}"
+    return found
+
+
+RULE = Rule("R5", "minimum open time", check, "traffic across the end of the wait")

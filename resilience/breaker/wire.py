@@ -1,0 +1,242 @@
+"""From a run record to a history: which calls a breaker admitted and which it rejected, read off the wire.
+
+A call is known from its row (the caller's side: sent, answered, by which instance, with or without the fallback) and
+from the tap in front of the dependency (a request with the same id arrived, or did not). What follows:
+
+    arrived                           admitted; decided within [sent, arrival]
+    answered by the fallback, no
+      arrival, sooner than a time-out rejected; decided within [sent, answered]
+    anything else without arrival     unknown ("confounded"): a cache, a bulkhead, an overload, a time-out before
+                                      sending or a connection that just broke explain it as well
+
+A call that is sent on a pooled connection at the moment at which that connection dies fails without having
+arrived. So no rejection is inferred within `_BROKEN_NS` of a fault's beginning or of a connection that the wire saw die.
+
+The outcome of an admitted call reached the breaker between the end seen on the wire and the answer seen by the
+caller. A caller that gave up (its side closed first) timed out; it may have told the breaker shortly before the tap
+saw it close, hence the allowance `_CLOSE_LAG_NS`.
+
+Pure: takes decoded lines of the run record, gives observations. Times stay on the record's monotonic clock.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final, TypeAlias
+
+from resilience.breaker.observation import Arrival, Call, Fault, Gap, Interval, Observation, State, Transition
+
+_CLOSE_LAG_NS: Final = 30_000_000
+_BROKEN_NS: Final = 50_000_000
+_NO_ANSWER: Final = frozenset({"connect", "timeout", "reset", "protocol", "dropped", "unfinished"})
+
+Line: TypeAlias = Mapping[str, Any]
+
+
+def from_record(
+    *,
+    breaker: str,
+    run_id: str,
+    calls: Iterable[Line],
+    wire: Iterable[Line] = (),
+    transitions: Iterable[Line] = (),
+    polls: Iterable[Line] = (),
+    faults: Sequence[Fault] = (),
+    gaps: Iterable[Line] = (),
+    timeout_ns: int | None = None,
+) -> list[Observation]:
+    """The history of one breaker.
+
+    `calls` are the load workers' "call" messages, `wire` the tap's records of the proxy that the breaker stands
+    before, `transitions` and `polls` the lines "breaker.transition" and "breaker.state" (lines about other breakers are
+    left out), `gaps` the lines "gap". `timeout_ns` is the breaker's per-call time-out: an answer without arrival that
+    took as long proves no rejection. Raises KeyError or ValueError on lines that break the record's format.
+    """
+    history: list[Observation] = []
+    arrivals = _arrivals(breaker, wire)
+    by_id: dict[str | None, list[Arrival]] = {}
+    for arrival, _ in arrivals:
+        by_id.setdefault(arrival.id, []).append(arrival)
+        history.append(arrival)
+    ends = dict(arrivals)
+    broken = _Breaks(ends, faults)
+    for message in calls:
+        if message.get("kind") != "call":
+            continue
+        for row in message["rows"]:
+            call_id = f"{run_id}-{message['load']}-{row[0]}"
+            history.append(_call(breaker, call_id, row, by_id.get(call_id, []), ends, broken, timeout_ns))
+    history.extend(_transitions(breaker, transitions))
+    history.extend(
+        State(
+            breaker,
+            line["instance"],
+            line["state"],
+            _interval(line.get("at", line.get("t"))),
+            line.get("boot"),
+            source=line.get("source", "poll"),
+        )
+        for line in polls
+        if line.get("breaker") == breaker
+    )
+    history.extend(faults)
+    history.extend(_gap(line) for line in gaps)
+    return history
+
+
+class _Breaks:
+    """When connections behind the breaker broke: at faults' beginnings, and where the wire saw it."""
+
+    def __init__(self, ends: Mapping[Arrival, str | None], faults: Sequence[Fault]) -> None:
+        spans = [fault.on for fault in faults]
+        spans += [a.done for a, how in ends.items() if how == "upstream_closed" and a.done is not None]
+        self._spans = sorted(span.widened(_BROKEN_NS, _BROKEN_NS) for span in spans)
+        self._begins = [span.lo_ns for span in self._spans]
+        self._widest = max((span.hi_ns - span.lo_ns for span in self._spans), default=0)
+
+    def between(self, from_ns: int, to_ns: int) -> bool:
+        """Whether a connection may have broken in [from_ns, to_ns]."""
+        begin = bisect_left(self._begins, from_ns - self._widest)
+        until = bisect_right(self._begins, to_ns)
+        return any(span.hi_ns >= from_ns for span in self._spans[begin:until])
+
+
+def _arrivals(breaker: str, wire: Iterable[Line]) -> list[tuple[Arrival, str | None]]:
+    """Arrivals joined to their "done" by the tap's request number, each with how it ended."""
+    begun: dict[Any, Line] = {}
+    done: dict[Any, Line] = {}
+    for record in wire:
+        what = record.get("what", record.get("kind"))  # "what" once it is a line of the run record
+        if what == "arrival":
+            begun[record["n"]] = record
+        elif what == "done":
+            done[record["n"]] = record
+    found: list[tuple[Arrival, str | None]] = []
+    for number, record in begun.items():
+        end = done.get(number)
+        at = _interval(record["at"])
+        finished = _interval(end["at"]) if end else None
+        arrival = Arrival(breaker, None, record.get("id"), at, finished, failed=_failed(end))
+        found.append((arrival, end.get("end") if end else None))
+    return found
+
+
+def _failed(end: Line | None) -> bool | None:
+    """What the wire says of an answer: an error or none at all is a failure, anything else a success."""
+    if end is None:
+        return None
+    if end.get("end") != "response":
+        return True
+    status = end.get("status")
+    return None if status is None else status >= 500
+
+
+def _call(
+    breaker: str,
+    call_id: str,
+    row: Sequence[Any],
+    arrivals: Sequence[Arrival],
+    ends: Mapping[Arrival, str | None],
+    broken: _Breaks,
+    timeout_ns: int | None,
+) -> Call:
+    _, _, start_ns, sent_ns, _, done_ns, status, outcome, instance = row[:9]
+    sent = sent_ns if sent_ns is not None else start_ns
+    start = Interval(sent, sent)
+    end = Interval(done_ns, done_ns) if done_ns is not None else None
+    fallback: bool | None = None if outcome in _NO_ANSWER else outcome == "degraded"
+    if arrivals:
+        verdict, finish, note = _admitted(sent, done_ns, outcome, arrivals, ends)
+    else:
+        verdict, finish, note = _absent(sent, done_ns, outcome, status, timeout_ns)
+        if verdict == "rejected" and broken.between(sent, done_ns):
+            verdict, finish, note = "unknown", end, "confounded: connections were breaking"
+    return Call(breaker, instance, call_id, start, end, verdict, fallback, finish=finish, note=note)
+
+
+def _admitted(
+    sent: int,
+    done_ns: int | None,
+    outcome: str,
+    arrivals: Sequence[Arrival],
+    ends: Mapping[Arrival, str | None],
+) -> tuple[str, Interval | None, str | None]:
+    """Outcome of a call that reached the dependency, and when the breaker was told of it."""
+    last = max(arrivals, key=lambda arrival: arrival.at)
+    how = ends.get(last)
+    lo = last.done.lo_ns if last.done else last.at.lo_ns
+    if how == "caller_closed":
+        lo = max(last.at.lo_ns, lo - _CLOSE_LAG_NS)
+    lo = max(lo, sent)
+    finish = Interval(min(lo, done_ns), done_ns) if done_ns is not None else None
+    if outcome == "ok" and last.failed is not True:
+        return "ok", finish, None
+    if how == "caller_closed" and outcome in {"degraded", "5xx", "shed"}:
+        return "timeout", finish, None
+    if last.failed and outcome in {"degraded", "5xx", "shed"}:
+        return "failure", finish, None
+    return "unknown", finish, f"caller saw {outcome}, the wire {how or 'no end'}"
+
+
+def _absent(
+    sent: int, done_ns: int | None, outcome: str, status: int | None, timeout_ns: int | None
+) -> tuple[str, Interval | None, str | None]:
+    """Outcome of a call that never reached the dependency."""
+    if done_ns is None or outcome in _NO_ANSWER:
+        return "unknown", None, "confounded: no answer, and no request on the wire"
+    whole = Interval(sent, done_ns)
+    if outcome != "degraded":
+        return "unknown", whole, f"confounded: answered {outcome} ({status}) without asking the dependency"
+    if timeout_ns is not None and done_ns - sent >= timeout_ns:
+        return "unknown", whole, "confounded: took as long as a time-out, and no request on the wire"
+    return "rejected", None, None
+
+
+def _transitions(breaker: str, lines: Iterable[Line]) -> list[Transition]:
+    """Reported transitions; a report that a reconnecting stream repeated is taken once."""
+    found: list[Transition] = []
+    seen: set[tuple[Any, Any, Any]] = set()
+    for line in lines:
+        if line.get("breaker") != breaker:
+            continue
+        seq = line.get("seq")
+        key = (line["instance"], line.get("boot"), seq)
+        if seq is not None and key in seen:
+            continue
+        seen.add(key)
+        found.append(
+            Transition(
+                breaker,
+                line["instance"],
+                line["from"],
+                line["to"],
+                _interval(line["at"]),
+                line.get("boot"),
+                seq,
+                source=line.get("source", "events"),
+            )
+        )
+    return found
+
+
+_SOURCES: Final[Mapping[str, str]] = {"sse": "events", "tap": "wire", "poll": "polls"}
+
+
+def _gap(line: Line) -> Gap:
+    source = str(line.get("source", ""))
+    at = line.get("at")
+    return Gap(
+        _SOURCES.get(source, source),
+        _interval(at) if at is not None else None,
+        line.get("lost"),
+        line.get("breaker"),
+        line.get("instance"),
+    )
+
+
+def _interval(value: Any) -> Interval:
+    """[lo, hi] or one instant, in ns."""
+    if isinstance(value, (list, tuple)):
+        return Interval(int(value[0]), int(value[1]))
+    return Interval(int(value), int(value))

@@ -1,0 +1,275 @@
+"""One model of a run, built once and rendered many ways.
+
+`build_model` is a pure function of a verdict and a run record: the same folder gives the same report today and in a
+year. It reads, folds and words; it judges nothing. What is missing or malformed in the record is absent in the model,
+because a report of a broken run is needed most of all.
+
+What it deliberately does not do: fetch, time or escape anything.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Protocol
+
+from resilience.metrics.fold import LoadTable
+from resilience.report import lanes, series, tables, verdicts
+from resilience.report.texts import (
+    clean,
+    clean_block,
+    mapping,
+    named_rows,
+    number,
+    seconds_since,
+    sequence,
+    text,
+)
+from resilience.report.values import (
+    BreakerLane,
+    Chip,
+    Expectation,
+    FaultLane,
+    Moment,
+    Phase,
+    ReportModel,
+    RuleRow,
+    Span,
+    Validity,
+    label,
+)  # fmt: skip
+
+MOST_JOURNAL_LINES = 400
+LONGEST_PLAN = 60_000
+JOURNAL_KINDS = frozenset({"run", "phase", "fault", "breaker.transition", "health", "gap", "log"})
+"""Kinds of events that people read; samples and polled states are drawn, not listed."""
+
+_BOUND = re.compile(r"p\d+:? *<=? *(\d+(?:\.\d+)?) *(ms|s)\b")
+
+
+class RunSource(Protocol):
+    """What a report reads of a run record."""
+
+    @property
+    def epoch_ns(self) -> int:
+        """Time zero of the report on CLOCK_MONOTONIC, in nanoseconds."""
+
+    @property
+    def path(self) -> Path:
+        """The folder of the run record."""
+
+    def events(self) -> Iterator[dict[str, Any]]:
+        """Walk the event log."""
+
+    def bins(self) -> Iterator[dict[str, Any]]:
+        """Walk the per-second bins of all loads."""
+
+    def wire(self, proxy: str) -> Iterator[dict[str, Any]]:
+        """Walk what the tap in front of a proxy saw; empty where there was none."""
+
+    def environment(self) -> dict[str, Any]:
+        """Give versions, cores, kernel, revision."""
+
+    def timeline(self) -> dict[str, Any]:
+        """Give the compiled plan."""
+
+    def plan_text(self) -> str:
+        """Give the plan as it was run, with secrets already redacted."""
+
+
+def build_model(source: RunSource, verdict: dict[str, Any]) -> ReportModel:
+    """Turn a verdict and the record it was judged from into the one model that renderers read."""
+    events = [event for event in map(mapping, source.events()) if event]
+    epoch_ns = source.epoch_ns or _first_ns(events)
+    timeline = source.timeline()
+    phases = _phases(verdict, timeline)
+    duration_s = number(verdict.get("duration_s")) or max((phase.end_s for phase in phases), default=0.0)
+    expectations = verdicts.expectation_rows(verdict)
+    rules = verdicts.rule_rows(verdict, epoch_ns)
+    faults = lanes.fault_lanes(verdict, _planned(timeline), events, epoch_ns, duration_s)
+    breakers = lanes.breaker_lanes(events, epoch_ns, duration_s)
+    moments = _moments(events, epoch_ns)
+    breakage = verdicts.first_breakage(verdict, expectations, rules, moments)
+    validity = tables.validity_of(verdict)
+    table = LoadTable.from_messages(source.bins())
+    return ReportModel(
+        name=text(verdict.get("name"), "unnamed run"),
+        purpose=text(verdict.get("purpose")),
+        verdict=text(verdict.get("verdict"), "unknown"),
+        sentence=verdicts.sentence(verdict, breakage, expectations),
+        started=text(verdict.get("started")),
+        duration_s=duration_s,
+        stack=text(verdict.get("stack")),
+        seed=clean(str(verdict.get("seed", ""))),
+        chips=_chips(expectations, faults, breakers, rules, validity),
+        expectations=expectations,
+        breakage=breakage,
+        phases=phases,
+        loads=tuple(
+            series.load_series(table, name, duration_s, _objective(expectations, verdict, name))
+            for name in table.loads
+        ),
+        faults=faults,
+        breakers=_with_findings(breakers, rules, verdict, epoch_ns),
+        steps=verdicts.breaker_steps(verdict, epoch_ns),
+        rules=rules,
+        resources=series.resource_series(events, epoch_ns),
+        dependency=series.dependency_series(
+            ((proxy, source.wire(proxy)) for proxy in _tapped(verdict, timeline)), epoch_ns, duration_s
+        ),
+        phase_table=tables.phase_table(verdict),
+        recovery_table=tables.recovery_table(verdict),
+        error_table=tables.error_table(verdict, ("degraded", "shed", "timeout", *series.ERRORS)),
+        validity=validity,
+        journal=tuple(moments[:MOST_JOURNAL_LINES]),
+        journal_left_out=max(0, len(moments) - MOST_JOURNAL_LINES),
+        environment=named_rows(source.environment().items()),
+        plan_text=clean_block(source.plan_text(), longest=LONGEST_PLAN),
+        reproduce=_reproduce(verdict, source.environment()),
+        folder=clean(str(source.path)),
+    )
+
+
+def _first_ns(events: Sequence[Mapping[str, Any]]) -> int:
+    """Give a time zero to a run that died before its own: the first thing that happened."""
+    return next((event["t"] for event in events if isinstance(event.get("t"), int)), 0)
+
+
+def _tapped(verdict: Mapping[str, Any], timeline: Mapping[str, Any]) -> list[str]:
+    """Name the proxies that a report is about: those with faults, and those of the breakers."""
+    faulted = [text(mapping(each).get("proxy")) for each in sequence(timeline.get("faults"))]
+    return sorted({*faulted, *map(str, mapping(verdict.get("breakers")))} - {""})
+
+
+def _phases(verdict: Mapping[str, Any], timeline: Mapping[str, Any]) -> tuple[Phase, ...]:
+    """Read the phases; which of them are judged is told by the compiled plan only."""
+    planned = [mapping(each) for each in sequence(timeline.get("phases"))]
+    judged = {text(each.get("name")): each.get("judge") is not False for each in planned}
+    found = [mapping(each) for each in sequence(verdict.get("phases"))] or [
+        {"name": each.get("name"), "start_s": (number(each.get("start_ns")) or 0) / 1e9,
+         "end_s": (number(each.get("end_ns")) or 0) / 1e9}
+        for each in planned
+    ]  # fmt: skip
+    return tuple(
+        Phase(name := text(each.get("name")), start, end, judged=judged.get(name, True))
+        for each in found
+        if (start := number(each.get("start_s"))) is not None
+        and (end := number(each.get("end_s"))) is not None
+    )
+
+
+def _planned(timeline: Mapping[str, Any]) -> dict[str, Span]:
+    """Read the window that the plan gave to each fault."""
+    windows: dict[str, Span] = {}
+    for each in map(mapping, sequence(timeline.get("faults"))):
+        start, end = number(each.get("start_ns")), number(each.get("end_ns"))
+        if start is not None and end is not None:
+            windows[str(each.get("fault_id"))] = (start / 1e9, end / 1e9)
+    return windows
+
+
+def _moments(events: Sequence[Mapping[str, Any]], epoch_ns: int) -> list[Moment]:
+    """Give what happened in the run in order of time, one line a happening."""
+    moments: list[Moment] = []
+    for event in events:
+        kind = str(event.get("kind"))
+        when = seconds_since(event.get("at", event.get("t")), epoch_ns)
+        if kind in JOURNAL_KINDS and when is not None:
+            moments.append(Moment((when[0] + when[1]) / 2, kind, _worded(kind, event)))
+    return sorted(moments, key=lambda each: each.at_s)
+
+
+def _worded(kind: str, event: Mapping[str, Any]) -> str:
+    if kind == "fault":
+        return f"fault {text(event.get('id', event.get('fault_id')))} {text(event.get('step'))}"
+    if kind == "phase":
+        return f"phase {text(event.get('name'))} {text(event.get('state'))}"
+    if kind == "breaker.transition":
+        where = label(text(event.get("breaker")), text(event.get("instance")))
+        return f"{where}: {text(event.get('from'))} → {text(event.get('to'))}"
+    rest = {key: value for key, value in event.items() if key not in {"v", "t", "at", "kind"}}
+    return f"{kind}: {text(rest)}"
+
+
+def _chips(
+    expectations: Sequence[Expectation], faults: Sequence[FaultLane], breakers: Sequence[BreakerLane],
+    rules: Sequence[RuleRow], validity: Validity,
+) -> tuple[Chip, ...]:  # fmt: skip
+    held = sum(each.verdict == "pass" for each in expectations)
+    chips = [
+        Chip(
+            "expectations",
+            f"{held} of {len(expectations)} hold",
+            _worst(each.verdict for each in expectations),
+        )
+    ]
+    if faults:
+        proven = sum(each.verified for each in faults)
+        clean_up = "pass" if proven == len(faults) else "fail"
+        chips.append(Chip("faults", f"{proven} of {len(faults)} healed and verified", clean_up))
+    if rules or breakers:
+        broken = list(dict.fromkeys(each.rule for each in rules if each.verdict == "fail"))
+        verdict = f"{', '.join(broken)} broken" if broken else "no rule broken" if rules else "not judged"
+        lanes_seen = f"{len(breakers)} instance{'s' if len(breakers) != 1 else ''}"
+        chips.append(
+            Chip("breakers", f"{verdict}, {lanes_seen}", "fail" if broken else "pass" if rules else "unknown")
+        )
+    state = {"valid": "pass", "invalid": "fail"}.get(validity.state, "unknown")
+    chips.append(Chip("measurement", validity.state, state))
+    return tuple(chips)
+
+
+def _worst(states: Iterable[str]) -> str:
+    seen = set(states)
+    return next((state for state in ("fail", "unknown") if state in seen), "pass" if seen else "unknown")
+
+
+def _objective(expectations: Sequence[Expectation], verdict: Mapping[str, Any], load: str) -> float | None:
+    """Find the tightest bound on a response time that an expectation sets for a load, in ms."""
+    raw = {text(mapping(each).get("id")): mapping(each) for each in sequence(verdict.get("expectations"))}
+    bounds = [
+        float(bound) * (1000.0 if unit == "s" else 1.0)
+        for each in expectations
+        if text(mapping(raw[each.id].get("evidence")).get("load")) == load
+        for bound, unit in _BOUND.findall(each.expected)
+    ]
+    return min(bounds, default=None)
+
+
+def _with_findings(
+    found: Sequence[BreakerLane], rules: Sequence[RuleRow], verdict: Mapping[str, Any], epoch_ns: int
+) -> tuple[BreakerLane, ...]:
+    """Add to each lane where the verifier saw a rule broken, and the probes that it saw let through."""
+    probes: dict[tuple[str, str, str], tuple[float, ...]] = {}
+    for breaker, instance, entry in verdicts.instance_reports(verdict):
+        seen = [seconds_since(each, epoch_ns) for each in sequence(entry.get("probes"))]
+        probes[breaker, instance, text(entry.get("boot"))] = tuple(
+            each[0] for each in seen if each is not None
+        )
+    broken = [each for each in rules if each.verdict == "fail" and each.window]
+    return tuple(
+        replace(
+            lane,
+            marks=lane.marks + tuple(
+                Moment(each.window[1], "rule", f"{each.rule} {each.title}: {each.reason}")
+                for each in broken if each.label == lane.label and each.window
+            ),
+            probes_s=probes.get((lane.breaker, lane.instance, lane.boot), ())[: lanes.MOST_SPANS],
+        )
+        for lane in found
+    )  # fmt: skip
+
+
+def _reproduce(verdict: Mapping[str, Any], environment: Mapping[str, Any]) -> str:
+    """Give the command that repeats the run: the recorded one, else one put together from plan, stack and seed."""
+    told = environment.get("command", verdict.get("reproduce"))
+    if told:
+        words = [clean(str(word)) for word in told] if isinstance(told, list | tuple) else None
+        return shlex.join(words) if words else text(told)
+    words = ["chaos-spike", "run", text(verdict.get("plan"), "PLAN")]
+    words += ["--stack", text(verdict.get("stack"))] if verdict.get("stack") else []
+    words += ["--seed", clean(str(verdict.get("seed")))] if verdict.get("seed") is not None else []
+    return shlex.join(words)

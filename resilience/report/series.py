@@ -1,0 +1,112 @@
+"""Series over time: each load's rates, outcomes and response times, the processes' resources, calls per dependency.
+
+Loads come from the exact per-second bins of the run record. A long run is drawn with bins of several seconds, merged
+from the same histograms and not averaged, so that no quantile is invented; the tables are never thinned.
+
+A bin in which nothing was offered has rates of zero and response times of NaN: there was nothing to be slow.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from resilience.metrics.fold import LoadTable, Summary
+from resilience.report.texts import clean, number, seconds_since, text
+from resilience.report.values import LoadSeries, TimeSeries
+
+MOST_BINS = 600
+"""Bins drawn of one load: finer than a pixel is not seen, and the page has to stay small."""
+
+ERRORS = ("4xx", "5xx", "connect", "reset", "protocol", "wrong_data", "dropped", "unfinished")
+"""The outcome categories that are drawn as one: errors of any kind other than a time-out."""
+
+Event = Mapping[str, Any]
+
+
+def load_series(
+    table: LoadTable, name: str, duration_s: float, objective_ms: float | None = None
+) -> LoadSeries:
+    """Fold one load into at most MOST_BINS bins from 0 to `duration_s` (seconds)."""
+    bin_s = max(1, math.ceil(duration_s / MOST_BINS))
+    starts = range(0, max(1, math.ceil(duration_s)), bin_s)
+    bins = [table.window(name, start, start + bin_s) for start in starts]
+
+    def rate(*categories: str) -> tuple[float, ...]:
+        return tuple(sum(each.counts.get(category, 0) for category in categories) / bin_s for each in bins)
+
+    return LoadSeries(
+        name=clean(name),
+        bin_s=float(bin_s),
+        start_s=tuple(float(start) for start in starts),
+        offered_per_s=rate("offered"),
+        completed_per_s=tuple(_completed(each) / bin_s for each in bins),
+        goodput_per_s=rate("good"),
+        outcomes={
+            "ok": rate("ok"),
+            "degraded": rate("degraded"),
+            "shed": rate("shed"),
+            "error": rate(*ERRORS),
+            "timeout": rate("timeout"),
+        },
+        p50_ms=_quantiles(bins, "p50_ms"),
+        p95_ms=_quantiles(bins, "p95_ms"),
+        p99_ms=_quantiles(bins, "p99_ms"),
+        max_ms=_quantiles(bins, "max_ms"),
+        objective_ms=objective_ms,
+    )
+
+
+def _completed(summary: Summary) -> int:
+    """Count the operations that got any answer in the end: all but those never started or never finished."""
+    missing = sum(summary.counts.get(category, 0) for category in ("dropped", "unfinished"))
+    return max(0, summary.counts.get("offered", 0) - missing)
+
+
+def _quantiles(bins: Iterable[Summary], name: str) -> tuple[float, ...]:
+    values = (getattr(each, name) for each in bins)
+    return tuple(math.nan if value is None else float(value) for value in values)
+
+
+def resource_series(events: Iterable[Event], epoch_ns: int) -> tuple[TimeSeries, ...]:
+    """Give resident memory (MiB) and processor use (cores) a service: its processes of the same second summed."""
+    newest: dict[tuple[str, str], dict[int, dict[int, float]]] = defaultdict(lambda: defaultdict(dict))
+    for event in events:
+        moment = seconds_since(event.get("at", event.get("t")), epoch_ns)
+        if event.get("kind") != "resource" or moment is None:
+            continue
+        service, second = text(event.get("service"), "?"), math.floor(moment[1])
+        for field, unit, scale in (("rss_bytes", "MiB", 2.0**-20), ("cpu", "cores", 1.0)):
+            value, pid = number(event.get(field)), event.get("pid")
+            if value is not None:
+                newest[service, unit][second][pid if isinstance(pid, int) else 0] = value * scale
+    return tuple(
+        TimeSeries(
+            name=service,
+            unit=unit,
+            at_s=tuple(float(second) for second in sorted(seconds)),
+            values=tuple(sum(seconds[second].values()) for second in sorted(seconds)),
+        )
+        for (service, unit), seconds in sorted(newest.items())
+    )
+
+
+def dependency_series(
+    taps: Iterable[tuple[str, Iterable[Event]]], epoch_ns: int, duration_s: float
+) -> tuple[TimeSeries, ...]:
+    """Give the rate of requests that left the caller for each dependency, from (proxy, its tap's records)."""
+    width = max(1, math.ceil(duration_s / MOST_BINS))
+    starts = range(0, max(1, math.ceil(duration_s)), width)
+    found: list[TimeSeries] = []
+    for proxy, records in taps:
+        counts: dict[int, int] = defaultdict(int)
+        for record in records:
+            moment = seconds_since(record.get("at"), epoch_ns) if record.get("kind") == "arrival" else None
+            if moment is not None:
+                counts[math.floor(moment[1] / width) * width] += 1
+        if counts:
+            rates = tuple(counts.get(start, 0) / width for start in starts)
+            found.append(TimeSeries(clean(proxy), "per s", tuple(float(start) for start in starts), rates))
+    return tuple(found)

@@ -1,0 +1,257 @@
+"""The lab's processes put together in order, and taken apart in the opposite one. Runs inside the supervisor.
+
+Start: database, cache, proxies, taps and pricing side by side; then the proxies and taps are told of the dependencies;
+then the gateways. If anything fails, what was started is taken down before the error leaves.
+
+End: first the services (their callers are gone), then the databases, and the tap and the toxic proxy *last*: until
+everything that they front is down, a fault's healing can be seen on them. Each group is ended together and has its
+own grace; after it come kills, so the whole takes less than `handshake.STOP_BUDGET_S` even if every process hangs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import secrets
+import shutil
+import socket
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from resilience.lab.binaries import postgres_programs, valkey_program
+from resilience.lab.breakers.registry import breaker_spec, check_breaker, library_version
+from resilience.lab.child import Child, Program
+from resilience.lab.databases import DATABASE, USER, Server, start_postgres, start_valkey
+from resilience.lab.front import build_points
+from resilience.lab.handshake import DATABASE_GRACE_S, FRONT_GRACE_S, SERVICE_GRACE_S
+from resilience.lab.options import LabOptions
+from resilience.lab.ports import LOOPBACK, check_port, port_taken
+from resilience.lab.rundir import make_run_directory, sweep_run_directories, write_owner
+from resilience.lab.service import listening_socket
+from resilience.lab.settings import PREFIX, SettingsError
+from resilience.lab.system import Instance, ProxyPoint, StackError, System
+from resilience.lab.unprivileged import account
+
+
+class Assembly:
+    """One lab. `up` once, `down` any number of times."""
+
+    def __init__(self, options: LabOptions, environ: Mapping[str, str]) -> None:
+        self._options = options
+        self._environ = environ
+        self._directory: Path | None = None
+        self._sockets: list[socket.socket] = []
+        # In the order of ending: services, databases, front.
+        self._services: list[Child] = []
+        self._databases: list[Child] = []
+        self._front: list[Child] = []
+
+    async def up(self) -> System:
+        """Start everything; StackError, with nothing left behind, if that fails."""
+        try:
+            self._check()
+            async with asyncio.timeout(self._options.start_timeout_s):
+                return await self._start()
+        except BaseException as error:
+            children = (*self._services, *self._databases, *self._front)
+            started = ", ".join(child.program.name for child in children) or "nothing"
+            await self.down()
+            if isinstance(error, TimeoutError):
+                limit = f"{self._options.start_timeout_s:g} s"
+                raise StackError(f"the lab was not up within {limit} (started: {started})") from None
+            if isinstance(error, BaseExceptionGroup):
+                raise _first(error) from error
+            raise
+
+    async def down(self) -> None:
+        """End everything and remove every file; harmless when nothing is up."""
+        for group, grace_s in (
+            (self._services, SERVICE_GRACE_S),
+            (self._databases, DATABASE_GRACE_S),
+            (self._front, FRONT_GRACE_S),
+        ):
+            await asyncio.gather(*(child.stop(grace_s) for child in group))
+            group.clear()
+        for sock in self._sockets:
+            sock.close()
+        self._sockets.clear()
+        if self._directory is not None:
+            shutil.rmtree(self._directory, ignore_errors=True)
+            self._directory = None
+
+    def _check(self) -> None:
+        """Everything that can be known to fail before anything is started."""
+        self._options.check()
+        try:
+            check_breaker(self._options.breaker)
+        except SettingsError as error:
+            raise StackError(str(error)) from error
+        for name, port in self._options.ports.items():
+            check_port(name, port)
+        sweep_run_directories(self._environ)
+
+    async def _start(self) -> System:
+        who = account(self._environ)
+        programs, valkey = await asyncio.to_thread(lambda: (postgres_programs(who), valkey_program()))
+        directory = self._directory = make_run_directory(self._environ, who)
+        logs = Path(self._options.log_dir) if self._options.log_dir else directory / "logs"
+        logs.mkdir(parents=True, exist_ok=True)
+        ports = self._options.ports
+        async with asyncio.TaskGroup() as group:
+            postgres_task = group.create_task(
+                self._database(start_postgres(directory, logs, programs, who, ports.get("postgres")))
+            )
+            cache_task = group.create_task(
+                self._database(start_valkey(directory, logs, valkey, ports.get("valkey")))
+            )
+            proxy_task = group.create_task(
+                self._ready(
+                    self._front, _module("toxiproxy", "faults.proxy", "--port", self._port("toxiproxy")), logs
+                )
+            )
+            tap_task = group.create_task(
+                self._ready(
+                    self._front, _module("tap", "faults.proxy.tap", "--port", self._port("tap")), logs
+                )
+            )
+            pricing_task = group.create_task(self._pricing(logs))
+        postgres, cache, pricing = postgres_task.result(), cache_task.result(), pricing_task.result()
+        points = await build_points(
+            proxy_task.result()["admin"],
+            tap_task.result()["control"],
+            {
+                "pricing": pricing["url"].removeprefix("http://"),
+                "db": f"{LOOPBACK}:{postgres.port}",
+                "cache": f"{LOOPBACK}:{cache.port}",
+            },
+        )
+        url, gateways = await self._gateways(points, postgres, cache, logs)
+        return self._system(url, points, (*gateways, _instance(pricing)), postgres, cache)
+
+    async def _database(self, starting: Any) -> Server:
+        server: Server = await starting
+        self._started(self._databases, server.child)
+        return server
+
+    async def _ready(self, group: list[Child], program: Program, logs: Path) -> Mapping[str, Any]:
+        child = await Child.start(program, logs / f"{program.name}.log")
+        self._started(group, child)
+        return await child.ready()
+
+    def _started(self, group: list[Child], child: Child) -> None:
+        """Remember it, and write it down for whoever may have to tidy up after us."""
+        group.append(child)
+        assert self._directory is not None
+        children = (*self._services, *self._databases, *self._front)
+        write_owner(self._directory, [identity for identity in (c.identity() for c in children) if identity])
+
+    def _port(self, name: str) -> str:
+        return str(self._options.ports.get(name, 0))
+
+    def _listen(self, name: str) -> socket.socket:
+        port = self._options.ports.get(name, 0)
+        try:
+            sock = listening_socket(LOOPBACK, port)
+        except OSError as error:
+            raise port_taken(name, port, error) from error
+        self._sockets.append(sock)
+        return sock
+
+    async def _pricing(self, logs: Path) -> Mapping[str, Any]:
+        program = _module(
+            "pricing", "resilience.lab.pricing", "--instance", "pricing-1", "--port", self._port("pricing")
+        )
+        return await self._ready(self._services, program, logs)
+
+    async def _gateways(
+        self, points: Mapping[str, ProxyPoint], postgres: Server, cache: Server, logs: Path
+    ) -> tuple[str, list[Instance]]:
+        """(the shared base URL, the instances): all accept from one socket that they inherit."""
+        sock = self._listen("gateway")
+        environ = {
+            **self._options.breaker.to_environ(),
+            f"{PREFIX}PRICING_URL": f"http://{points['pricing'].listen}",
+            f"{PREFIX}DATABASE_URL": f"postgresql://{USER}:{postgres.password}@{points['db'].listen}/{DATABASE}",
+            f"{PREFIX}CACHE_URL": f"redis://:{cache.password}@{points['cache'].listen}/0",
+            f"{PREFIX}JWT_SECRET": secrets.token_hex(32),
+        }
+        programs = [
+            _module(
+                f"gateway-{number}",
+                "resilience.lab.gateway",
+                *("--instance", f"gateway-{number}", "--listen-fd", str(sock.fileno())),
+                *("--admin-port", self._port(f"admin-{number}")),
+                environ=environ,
+                pass_fds=(sock.fileno(),),
+            )
+            for number in range(1, self._options.gateways + 1)
+        ]
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(self._ready(self._services, program, logs)) for program in programs]
+        return f"http://{LOOPBACK}:{sock.getsockname()[1]}", [_instance(task.result()) for task in tasks]
+
+    def _system(
+        self,
+        url: str,
+        points: Mapping[str, ProxyPoint],
+        instances: tuple[Instance, ...],
+        postgres: Server,
+        cache: Server,
+    ) -> System:
+        pids: dict[str, tuple[int, ...]] = {}
+        for child in (*self._services, *self._databases, *self._front):
+            service = child.program.name.partition("-")[0]
+            pids[service] = (*pids.get(service, ()), child.pid)
+        breaker = self._options.breaker
+        return System(
+            stack="embedded",
+            base_url=url,
+            proxies=dict(points),
+            instances=instances,
+            pids=pids,
+            owners=(os.getpid(),),
+            facts={
+                "postgres": postgres.version,
+                "valkey": cache.version,
+                "breaker_library": library_version(breaker.library),
+                "breaker_spec": json.dumps(breaker_spec(breaker)),
+            },
+        )
+
+
+def _module(
+    name: str,
+    module: str,
+    *arguments: str,
+    environ: Mapping[str, str] | None = None,
+    pass_fds: tuple[int, ...] = (),
+) -> Program:
+    """One of our own services, by module."""
+    return Program(
+        name,
+        [sys.executable, "-m", module, "--die-with-parent", *arguments],
+        environ=environ or {},
+        pass_fds=pass_fds,
+    )
+
+
+def _instance(ready: Mapping[str, Any]) -> Instance:
+    return Instance(
+        service=ready["service"],
+        name=ready["instance"],
+        admin_url=ready.get("admin"),
+        pid=ready["pid"],
+        boot=ready["boot"],
+    )
+
+
+def _first(errors: BaseExceptionGroup[BaseException]) -> BaseException:
+    """The first of several errors, a StackError if there is one: the others are mostly its consequences."""
+    stack_errors, others = errors.split(StackError)
+    error: BaseException = stack_errors or others or errors
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error

@@ -1,0 +1,1 @@
+"""Circuit breakers of real libraries behind one small protocol; see base.py."""

@@ -1,0 +1,72 @@
+"""The external stack: a system that others run. Nothing is started; it is only checked that the addresses answer."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+
+import aiohttp
+
+from faults.toxiproxy import ToxiproxyClient, ToxiproxyError
+from resilience.lab.probing import instances_now, probing_session, read_json
+from resilience.lab.system import Instance, ProxyPoint, StackError, System
+
+
+class ExternalStack:
+    """A `Stack` at given addresses; `system` says them, and may leave the addresses of a proxy empty."""
+
+    def __init__(self, system: System) -> None:
+        self._system = system
+
+    def describe(self) -> str:
+        """Such as "external system at http://10.0.0.5:8080"."""
+        return f"external system at {self._system.base_url}"
+
+    async def up(self) -> System:
+        """Ask every address once; StackError naming the first that does not answer."""
+        async with probing_session() as session:
+            try:
+                async with session.get(self._system.base_url):
+                    pass  # any answer will do
+            except (aiohttp.ClientError, OSError, TimeoutError) as error:
+                raise StackError(f"nothing answers at {self._system.base_url}: {_reason(error)}") from error
+            for instance in self._system.instances:
+                if instance.admin_url and await read_json(session, f"{instance.admin_url}/breakers") is None:
+                    raise StackError(f"{instance.name} tells nothing at {instance.admin_url}/breakers")
+            for point in self._system.proxies.values():
+                if point.tap_url is not None:
+                    taps = await read_json(session, f"{point.tap_url}/taps")
+                    if taps is None or point.tap not in taps:
+                        raise StackError(f"there is no tap {point.tap!r} at {point.tap_url}")
+        points = await asyncio.gather(*(_found(point) for point in self._system.proxies.values()))
+        self._system = replace(
+            self._system,
+            proxies={point.name: point for point in points},
+            instances=await instances_now(self._system.instances),
+        )
+        return self._system
+
+    async def down(self) -> None:
+        """Nothing: we started nothing."""
+
+    async def instances(self) -> tuple[Instance, ...]:
+        """The named instances, asked on their admin ports."""
+        return await instances_now(self._system.instances)
+
+
+async def _found(point: ProxyPoint) -> ProxyPoint:
+    """The point with the addresses that its proxy server knows."""
+    try:
+        async with ToxiproxyClient(point.admin_url) as client:
+            spec = (await client.proxies()).get(point.proxy)
+    except ToxiproxyError as error:
+        raise StackError(
+            f"the proxy server of {point.name} at {point.admin_url} does not answer: {error}"
+        ) from error
+    if spec is None:
+        raise StackError(f"there is no proxy {point.proxy!r} at {point.admin_url}")
+    return replace(point, listen=point.listen or spec.listen, upstream=point.upstream or spec.upstream)
+
+
+def _reason(error: BaseException) -> str:
+    return str(error) or type(error).__name__

@@ -1,0 +1,214 @@
+"""What every service of the lab does around its application: listen, say so once, and end when told.
+
+A service prints exactly one JSON line on stdout when it serves, logs to stderr, ends within two seconds of SIGTERM, and,
+under `--die-with-parent`, when its standard input reaches its end: its owner holds the other end of that pipe, so no
+service outlives its owner, however that one dies.
+
+Listening: several processes may share one *inherited* socket (`--listen-fd`). Each takes one connection per wake-up
+instead of emptying the queue, so that a burst of connections spreads over the processes; a process that stops
+accepting leaves the queue to the others and loses nothing. Without it the service binds `--host`/`--port` (0: any).
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import json
+import logging
+import os
+import secrets
+import signal
+import socket
+import sys
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Self
+
+import uvloop
+from aiohttp import web
+
+from resilience.lab.settings import SettingsError
+
+LOG = logging.getLogger("chaos_spike.lab")
+
+# A herd of connections must not be turned away by the queue; the kernel caps this at net.core.somaxconn.
+BACKLOG = 4096
+_ACCEPT_PAUSE_S = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceOptions:
+    """The flags of a service process."""
+
+    instance: str
+    host: str
+    port: int
+    listen_fd: int | None
+    admin_host: str
+    admin_port: int
+    die_with_parent: bool
+
+
+def parse_options(program: str, arguments: Sequence[str]) -> ServiceOptions:
+    """Flags to options; argparse ends the process on a bad one."""
+    parser = argparse.ArgumentParser(prog=f"python -m {program}")
+    parser.add_argument(
+        "--instance", default=socket.gethostname(), help="name of this process in headers and events"
+    )
+    parser.add_argument("--host", default="127.0.0.1")
+    parser.add_argument("--port", type=int, default=0, help="0: any free port")
+    parser.add_argument(
+        "--listen-fd", type=int, default=None, help="an inherited listening socket, instead of a port"
+    )
+    parser.add_argument("--admin-host", default="127.0.0.1")
+    parser.add_argument("--admin-port", type=int, default=0, help="0: any free port")
+    parser.add_argument("--die-with-parent", action="store_true", help="end when standard input does")
+    return ServiceOptions(**vars(parser.parse_args(arguments)))
+
+
+class SharedListener:
+    """Accepts from a listening socket that other processes may be accepting from, too."""
+
+    def __init__(self, sock: socket.socket, factory: Callable[[], asyncio.BaseProtocol]) -> None:
+        self._sock = sock
+        self._factory = factory
+        self._loop = asyncio.get_running_loop()
+        self._hand_overs: set[asyncio.Task[Any]] = set()
+        self._accepting = False
+
+    def start(self) -> None:
+        """Begin to accept."""
+        self._accepting = True
+        self._loop.add_reader(self._sock.fileno(), self._accept)
+
+    def stop(self) -> None:
+        """Accept no more. The socket itself stays open, for the others."""
+        if self._accepting:
+            self._accepting = False
+            self._loop.remove_reader(self._sock.fileno())
+
+    def _accept(self) -> None:
+        try:
+            connection, _address = self._sock.accept()
+        except (BlockingIOError, InterruptedError, ConnectionAbortedError):
+            return  # another process was quicker, or the caller has gone
+        except OSError as error:
+            LOG.warning("cannot accept: %s", error)
+            self.stop()
+            self._loop.call_later(_ACCEPT_PAUSE_S, self.start)
+            return
+        connection.setblocking(False)
+        task = self._loop.create_task(self._hand_over(connection))
+        self._hand_overs.add(task)
+        task.add_done_callback(self._hand_overs.discard)
+
+    async def _hand_over(self, connection: socket.socket) -> None:
+        try:
+            await self._loop.connect_accepted_socket(self._factory, connection)
+        except OSError:
+            connection.close()
+
+
+def listening_socket(host: str, port: int) -> socket.socket:
+    """A non-blocking listening TCP socket with a deep queue; OSError if the address is taken."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.bind((host, port))
+        sock.listen(BACKLOG)
+        sock.setblocking(False)
+    except OSError:
+        sock.close()
+        raise
+    return sock
+
+
+class Service:
+    """The life of one service process: an async context manager that ends what it started, newest first."""
+
+    def __init__(self, options: ServiceOptions, name: str) -> None:
+        self.options = options
+        self.name = name
+        self.boot = secrets.token_hex(6)
+        self.draining = False
+        self._told = asyncio.Event()
+        self._ready: dict[str, Any] = {}
+        self._listeners: list[SharedListener] = []
+        self._ends = contextlib.AsyncExitStack()
+
+    async def __aenter__(self) -> Self:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._told.set)
+        if self.options.die_with_parent:
+            loop.add_reader(sys.stdin.fileno(), self._parent_spoke)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._ends.aclose()
+
+    def at_end(self, end: Callable[[], Awaitable[Any]]) -> None:
+        """Await `end()` when the service ends; what was registered last ends first."""
+        self._ends.push_async_callback(end)
+
+    async def public(self, runner: web.AppRunner) -> None:
+        """Serve the service's own application."""
+        sock = (
+            socket.socket(fileno=self.options.listen_fd)
+            if self.options.listen_fd is not None
+            else listening_socket(self.options.host, self.options.port)
+        )
+        self._ready["url"] = await self._serve(runner, sock)
+
+    async def admin(self, runner: web.AppRunner) -> None:
+        """Serve this very process's admin application."""
+        sock = listening_socket(self.options.admin_host, self.options.admin_port)
+        self._ready["admin"] = await self._serve(runner, sock)
+
+    async def _serve(self, runner: web.AppRunner, sock: socket.socket) -> str:
+        sock.setblocking(False)
+        self._ends.callback(sock.close)
+        await runner.setup()
+        self.at_end(runner.cleanup)
+        assert runner.server is not None  # set by setup()
+        listener = SharedListener(sock, runner.server)
+        listener.start()
+        self._listeners.append(listener)
+        host, port = sock.getsockname()[:2]
+        return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+    async def run_until_told(self) -> None:
+        """Print the ready line, then wait for SIGTERM, SIGINT or the owner's end; accepts nothing afterwards."""
+        line = {"ready": True, "service": self.name, "instance": self.options.instance, "boot": self.boot}
+        sys.stdout.write(json.dumps({**line, "pid": os.getpid(), **self._ready}) + "\n")
+        sys.stdout.flush()
+        await self._told.wait()
+        self.draining = True
+        for listener in self._listeners:
+            listener.stop()
+
+    def _parent_spoke(self) -> None:
+        """Our owner never writes: readable means closed."""
+        if not os.read(sys.stdin.fileno(), 4096):
+            asyncio.get_running_loop().remove_reader(sys.stdin.fileno())
+            self._told.set()
+
+
+def run_service(serve: Callable[[ServiceOptions], Awaitable[None]], options: ServiceOptions) -> int:
+    """Run `serve` on uvloop to its end. 0 when it ended as told; 1, with one line on stderr, on a bad set-up."""
+    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+
+    async def run() -> None:
+        await serve(options)
+
+    try:
+        uvloop.run(run())
+    except (SettingsError, OSError) as error:
+        LOG.error("%s", error)  # noqa: TRY400 - a bad set-up is one line, not a traceback
+        return 1
+    return 0

@@ -99,7 +99,7 @@ class Canvas:
         if not bars:
             return
         data = {
-            "left": [bar[1] for bar in bars], "right": [bar[2] for bar in bars], "what": [bar[3] for bar in bars],
+            "left": [bar[1] for bar in bars], "right": [bar[2] for bar in bars], "what": [plot_text(bar[3]) for bar in bars],
             "top": [-bar[0] - 0.46 for bar in bars], "bottom": [-bar[0] - 0.94 for bar in bars],
         }  # fmt: skip
         drawn = made.quad("left", "right", "top", "bottom", source=data, **style)

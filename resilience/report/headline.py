@@ -1,8 +1,10 @@
-"""The shortest forms of a verdict: its sign and word, and one line for logs, notifications and summaries."""
+"""The shortest forms of a verdict: sign and word, one line for logs and notifications, and the chips of the page."""
 
 from __future__ import annotations
 
-from resilience.report.values import ReportModel
+from collections.abc import Iterable, Sequence
+
+from resilience.report.values import BreakerLane, Chip, Expectation, FaultLane, ReportModel, RuleRow, Validity
 
 SIGNS = {"pass": "✔", "fail": "✘", "unknown": "?", "skipped": "-", "declared": "≈"}
 """A sign beside each word, so that a verdict does not stand on colour alone."""
@@ -21,3 +23,37 @@ def word(verdict: str) -> str:
 def one_line(model: ReportModel) -> str:
     """Give name, verdict and the one sentence that matters, without line breaks."""
     return f"{word(model.verdict)} {model.name}: {model.sentence}"
+
+
+def chips(
+    expectations: Sequence[Expectation], faults: Sequence[FaultLane], breakers: Sequence[BreakerLane],
+    rules: Sequence[RuleRow], validity: Validity,
+) -> tuple[Chip, ...]:  # fmt: skip
+    """Give the small facts of the verdict strip."""
+    held = sum(each.verdict == "pass" for each in expectations)
+    found = [
+        Chip(
+            "expectations",
+            f"{held} of {len(expectations)} hold",
+            _worst(each.verdict for each in expectations),
+        )
+    ]
+    if faults:
+        proven = sum(each.verified for each in faults)
+        clean_up = "pass" if proven == len(faults) else "fail"
+        found.append(Chip("faults", f"{proven} of {len(faults)} healed and verified", clean_up))
+    if rules or breakers:
+        broken = list(dict.fromkeys(each.rule for each in rules if each.verdict == "fail"))
+        verdict = f"{', '.join(broken)} broken" if broken else "no rule broken" if rules else "not judged"
+        lanes_seen = f"{len(breakers)} instance{'s' if len(breakers) != 1 else ''}"
+        found.append(
+            Chip("breakers", f"{verdict}, {lanes_seen}", "fail" if broken else "pass" if rules else "unknown")
+        )
+    state = {"valid": "pass", "invalid": "fail"}.get(validity.state, "unknown")
+    found.append(Chip("measurement", validity.state, state))
+    return tuple(found)
+
+
+def _worst(states: Iterable[str]) -> str:
+    seen = set(states)
+    return next((state for state in ("fail", "unknown") if state in seen), "pass" if seen else "unknown")

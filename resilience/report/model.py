@@ -11,13 +11,14 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
 from resilience.metrics.fold import LoadTable
 from resilience.report import lanes, series, tables, verdicts
+from resilience.report.headline import chips
 from resilience.report.texts import (
     clean,
     clean_block,
@@ -30,15 +31,12 @@ from resilience.report.texts import (
 )
 from resilience.report.values import (
     BreakerLane,
-    Chip,
     Expectation,
-    FaultLane,
     Moment,
     Phase,
     ReportModel,
     RuleRow,
     Span,
-    Validity,
     label,
 )  # fmt: skip
 
@@ -104,7 +102,7 @@ def build_model(source: RunSource, verdict: dict[str, Any]) -> ReportModel:
         duration_s=duration_s,
         stack=text(verdict.get("stack")),
         seed=clean(str(verdict.get("seed", ""))),
-        chips=_chips(expectations, faults, breakers, rules, validity),
+        chips=chips(expectations, faults, breakers, rules, validity),
         expectations=expectations,
         breakage=breakage,
         phases=phases,
@@ -194,46 +192,13 @@ def _worded(kind: str, event: Mapping[str, Any]) -> str:
     return f"{kind}: {text(rest)}"
 
 
-def _chips(
-    expectations: Sequence[Expectation], faults: Sequence[FaultLane], breakers: Sequence[BreakerLane],
-    rules: Sequence[RuleRow], validity: Validity,
-) -> tuple[Chip, ...]:  # fmt: skip
-    held = sum(each.verdict == "pass" for each in expectations)
-    chips = [
-        Chip(
-            "expectations",
-            f"{held} of {len(expectations)} hold",
-            _worst(each.verdict for each in expectations),
-        )
-    ]
-    if faults:
-        proven = sum(each.verified for each in faults)
-        clean_up = "pass" if proven == len(faults) else "fail"
-        chips.append(Chip("faults", f"{proven} of {len(faults)} healed and verified", clean_up))
-    if rules or breakers:
-        broken = list(dict.fromkeys(each.rule for each in rules if each.verdict == "fail"))
-        verdict = f"{', '.join(broken)} broken" if broken else "no rule broken" if rules else "not judged"
-        lanes_seen = f"{len(breakers)} instance{'s' if len(breakers) != 1 else ''}"
-        chips.append(
-            Chip("breakers", f"{verdict}, {lanes_seen}", "fail" if broken else "pass" if rules else "unknown")
-        )
-    state = {"valid": "pass", "invalid": "fail"}.get(validity.state, "unknown")
-    chips.append(Chip("measurement", validity.state, state))
-    return tuple(chips)
-
-
-def _worst(states: Iterable[str]) -> str:
-    seen = set(states)
-    return next((state for state in ("fail", "unknown") if state in seen), "pass" if seen else "unknown")
-
-
 def _objective(expectations: Sequence[Expectation], verdict: Mapping[str, Any], load: str) -> float | None:
     """Find the tightest bound on a response time that an expectation sets for a load, in ms."""
     raw = {text(mapping(each).get("id")): mapping(each) for each in sequence(verdict.get("expectations"))}
     bounds = [
         float(bound) * (1000.0 if unit == "s" else 1.0)
         for each in expectations
-        if text(mapping(raw[each.id].get("evidence")).get("load")) == load
+        if text(mapping(raw.get(each.id, {}).get("evidence")).get("load")) == load
         for bound, unit in _BOUND.findall(each.expected)
     ]
     return min(bounds, default=None)

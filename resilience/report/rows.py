@@ -91,7 +91,9 @@ def _breakers(canvas: Canvas, lanes: Sequence[BreakerLane]) -> None:
     if probes:
         made.scatter([x for x, _ in probes], [y for _, y in probes], marker="dash", angle=1.5708, size=9,
                      line_color=palette.INK, line_width=2)  # fmt: skip
-    marks = [(mark.at_s, -k - 0.7, mark.text) for k, lane in enumerate(lanes) for mark in lane.marks]
+    marks = [
+        (mark.at_s, -k - 0.7, plot_text(mark.text)) for k, lane in enumerate(lanes) for mark in lane.marks
+    ]
     if marks:
         data = dict(zip(("x", "y", "what"), map(list, zip(*marks, strict=True)), strict=True))
         drawn = made.scatter(

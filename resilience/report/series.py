@@ -13,7 +13,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from resilience.metrics.fold import LoadTable, Summary
+from resilience.metrics.fold import Bin, LoadTable, Summary, summarise
 from resilience.report.texts import clean, number, seconds_since, text
 from resilience.report.values import LoadSeries, TimeSeries
 
@@ -32,7 +32,12 @@ def load_series(
     """Fold one load into at most MOST_BINS bins from 0 to `duration_s` (seconds)."""
     bin_s = max(1, math.ceil(duration_s / MOST_BINS))
     starts = range(0, max(1, math.ceil(duration_s)), bin_s)
-    bins = [table.window(name, start, start + bin_s) for start in starts]
+    merged = {start: Bin() for start in starts}
+    for second, found in table.seconds(name):
+        # A worker may be a little late with the last second of a run; what is due before time zero is not drawn.
+        if second >= 0:
+            merged[min(second // bin_s * bin_s, starts[-1])].add(found)
+    bins = [summarise(merged[start], bin_s) for start in starts]
 
     def rate(*categories: str) -> tuple[float, ...]:
         return tuple(sum(each.counts.get(category, 0) for category in categories) / bin_s for each in bins)
@@ -42,7 +47,7 @@ def load_series(
         bin_s=float(bin_s),
         start_s=tuple(float(start) for start in starts),
         offered_per_s=rate("offered"),
-        completed_per_s=tuple(_completed(each) / bin_s for each in bins),
+        completed_per_s=tuple(each.throughput_per_s for each in bins),
         goodput_per_s=rate("good"),
         outcomes={
             "ok": rate("ok"),
@@ -57,12 +62,6 @@ def load_series(
         max_ms=_quantiles(bins, "max_ms"),
         objective_ms=objective_ms,
     )
-
-
-def _completed(summary: Summary) -> int:
-    """Count the operations that got any answer in the end: all but those never started or never finished."""
-    missing = sum(summary.counts.get(category, 0) for category in ("dropped", "unfinished"))
-    return max(0, summary.counts.get("offered", 0) - missing)
 
 
 def _quantiles(bins: Iterable[Summary], name: str) -> tuple[float, ...]:

@@ -225,3 +225,35 @@ def passed_run() -> tuple[MemorySource, dict[str, Any]]:
     for each in verdict["breakers"]["pricing"]["instances"]:
         each["rules"] = {name: rule("pass", 11) for name in each["rules"]}
     return source, verdict
+
+
+ATTACK = "\x00\x1b[31m[red]</script><img src=x onerror=alert(1)>$$x$$ \\(y\\)\u202e'\"&<!--"
+
+
+def hostile_run() -> tuple[MemorySource, dict[str, Any]]:
+    """Give the failed run with an attack in every text and every name that a target or a plan could choose."""
+    source, verdict = failed_run()
+    wire = source.wire_list
+    poisoned = MemorySource(
+        event_list=[_poisoned(each) for each in source.event_list],
+        bin_list=[each | {"load": each["load"] + ATTACK} for each in source.bin_list],
+        wire_list=wire,
+        facts=_poisoned(source.facts),
+        compiled=_poisoned(source.compiled),
+        plan=ATTACK,
+        path=Path(f"runs/{ATTACK}"),
+    )
+    return poisoned, _poisoned(verdict) | {"verdict": "fail"}
+
+
+def _poisoned(value: Any, key: str = "") -> Any:
+    if isinstance(value, dict):
+        return {
+            (name if name.islower() and "-" not in name else name + ATTACK): _poisoned(each, name)
+            for name, each in value.items()
+        }
+    if isinstance(value, list):
+        return [_poisoned(each, key) for each in value]
+    if isinstance(value, str):
+        return value if key in {"kind", "verdict", "step", "state"} else value + ATTACK
+    return value

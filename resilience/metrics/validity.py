@@ -1,0 +1,256 @@
+"""Did the generator do what it says it did? A run that its own load spoilt is invalid, whatever else it shows. Pure.
+
+The gates, each with its reason in words when it is not met:
+
+- every worker ended in order, and was never silent: no gap between its reports above SILENCE_S, no stall above STALL_S;
+- in every phase at least STARTED_SHARE of the schedule was taken up (an arrival dropped at the in-flight cap was taken up,
+  and failed: that is the target's fault or the cap's, and a note says which);
+- for rates, in judged phases, lag p99 <= max(LAG_MS, LAG_SHARE of that phase's p50);
+- for herds, first to last write within HERD_SPREAD_MS;
+- in judged phases each worker used less than CPU_SHARE of a core, and never more than FD_SHARE of its file descriptors;
+- the law of conservation: offered = sum over the categories, in every phase and second, and offered = scheduled overall.
+
+What it deliberately does not do: weigh one gate against another.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from itertools import pairwise
+from typing import Any
+
+from resilience.load.model import PhaseWindow
+from resilience.metrics.fold import LoadTable
+from resilience.metrics.outcomes import DROPPED, UNFINISHED
+
+STARTED_SHARE = 0.99
+LAG_MS = 10.0
+LAG_SHARE = 0.05
+HERD_SPREAD_MS = 250.0
+CPU_SHARE = 0.85
+FD_SHARE = 0.9
+SILENCE_S = 3.0
+STALL_S = 1.0
+_SECOND_NS = 1e9
+
+
+@dataclass(frozen=True, slots=True)
+class Validity:
+    """The judgement, and the figures it rests on. `reasons` is empty exactly when `valid`."""
+
+    valid: bool
+    reasons: tuple[str, ...]
+    notes: tuple[str, ...] = ()
+    """What does not invalidate the run but has to be said, such as arrivals dropped at the cap."""
+    lag_p99_ms: dict[str, dict[str, float]] = field(default_factory=dict)
+    """By load and phase."""
+    started_share: dict[str, dict[str, float]] = field(default_factory=dict)
+    """By load and phase: arrivals taken up, by arrivals scheduled."""
+    cpu: dict[str, dict[str, float]] = field(default_factory=dict)
+    """By worker and phase: share of one core."""
+    herd_spread_ms: dict[str, float] = field(default_factory=dict)
+    """By load that is a herd: the longest time from the first to the last write of a wave."""
+    stall_ms: dict[str, float] = field(default_factory=dict)
+    """By worker: the longest time in which it did not run when it should have."""
+    conservation: bool = True
+
+    def to_json(self) -> dict[str, Any]:
+        """The judgement as JSON-able values."""
+        return asdict(self)
+
+
+def judge_validity(
+    table: LoadTable,
+    scheduled: Mapping[str, Mapping[str, int]],
+    messages: Iterable[Mapping[str, Any]],
+    phases: Sequence[PhaseWindow],
+) -> Validity:
+    """Judge a run.
+
+    `scheduled` says by load and phase how many arrivals the plan has (`schedule.counts_by_phase`; a closed model's is empty);
+    `messages` are all messages of the workers, of which `worker`, `end` and `lost` matter here.
+    """
+    evidence = _Evidence(table, scheduled, list(messages), phases)
+    ends = [message for message in evidence.messages if message.get("kind") == "end"]
+    return Validity(
+        lag_p99_ms=evidence.lag(_herds(ends)),
+        started_share=evidence.starts(),
+        cpu=evidence.cpu(ends),
+        herd_spread_ms=evidence.herds(ends),
+        stall_ms=evidence.silences(ends),
+        conservation=evidence.conservation(ends),
+        notes=evidence.drops(),
+        # Evaluated last: each of the above adds its reasons.
+        reasons=tuple(evidence.reasons),
+        valid=not evidence.reasons,
+    )
+
+
+def _herds(ends: Iterable[Mapping[str, Any]]) -> set[str]:
+    return {end["load"] for end in ends if end.get("herd_spread_ns") is not None}
+
+
+class _Evidence:
+    """The gates, one method each; every one adds its reasons."""
+
+    def __init__(
+        self,
+        table: LoadTable,
+        scheduled: Mapping[str, Mapping[str, int]],
+        messages: list[Mapping[str, Any]],
+        phases: Sequence[PhaseWindow],
+    ) -> None:
+        self._table = table
+        self._scheduled = scheduled
+        self.messages = messages
+        self._phases = phases
+        self._judged = [phase for phase in phases if phase.judge]
+        self.reasons: list[str] = []
+
+    def starts(self) -> dict[str, dict[str, float]]:
+        shares: dict[str, dict[str, float]] = {}
+        for load, by_phase in self._scheduled.items():
+            for phase, wanted in by_phase.items():
+                if wanted == 0:
+                    continue
+                share = self._table.bin(load, phase=phase).counts["offered"] / wanted
+                shares.setdefault(load, {})[phase] = share
+                if share < STARTED_SHARE:
+                    self.reasons.append(
+                        f"load {load}, phase {phase}: the generator took up {share:.1%} of its schedule "
+                        f"(at least {STARTED_SHARE:.0%} is needed)"
+                    )
+        return shares
+
+    def lag(self, herds: set[str]) -> dict[str, dict[str, float]]:
+        lags: dict[str, dict[str, float]] = {}
+        judged = {phase.name for phase in self._judged}
+        for load in self._table.loads:
+            for phase in self._table.phases(load):
+                summary = self._table.phase(load, phase)
+                if summary.lag_p99_ms is None:
+                    continue
+                lags.setdefault(load, {})[phase] = summary.lag_p99_ms
+                limit = max(LAG_MS, LAG_SHARE * (summary.p50_ms or 0.0))
+                if phase in judged and load not in herds and summary.lag_p99_ms > limit:
+                    self.reasons.append(
+                        f"load {load}, phase {phase}: operations started late, lag p99 {summary.lag_p99_ms:.1f} ms "
+                        f"(at most {limit:.1f} ms): the machine was too busy for the generator"
+                    )
+        return lags
+
+    def herds(self, ends: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+        writes: dict[str, dict[int, list[int]]] = {}
+        for end in ends:
+            for wave, first, last in end.get("herd_writes") or ():
+                writes.setdefault(end["load"], {}).setdefault(wave, []).extend((first, last))
+        spreads = {
+            load: max(max(stamps) - min(stamps) for stamps in waves.values()) / 1e6
+            for load, waves in writes.items()
+        }
+        for load, spread in spreads.items():
+            if spread > HERD_SPREAD_MS:
+                self.reasons.append(
+                    f"load {load}: the herd was spread over {spread:.0f} ms from its first to its last request "
+                    f"(at most {HERD_SPREAD_MS:.0f} ms)"
+                )
+        return spreads
+
+    def cpu(self, ends: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, float]]:
+        epoch = max((end["epoch_ns"] for end in ends), default=None)
+        shares: dict[str, dict[str, list[float]]] = {}
+        for report in self._reports():
+            if report["fds"] > FD_SHARE * report.get("fd_limit", 2**62):
+                self.reasons.append(
+                    f"worker {report['worker']}: {report['fds']} of {report['fd_limit']} file descriptors in use"
+                )
+            if epoch is None:
+                continue
+            # A report covers the second before it.
+            middle = report["t"] - epoch - _SECOND_NS / 2
+            for phase in self._judged:
+                if phase.start_ns <= middle < phase.end_ns:
+                    shares.setdefault(str(report["worker"]), {}).setdefault(phase.name, []).append(
+                        report["cpu"]
+                    )
+        means = {
+            w: {name: sum(of) / len(of) for name, of in by_phase.items()} for w, by_phase in shares.items()
+        }
+        for worker, by_phase in means.items():
+            for name, mean in by_phase.items():
+                if mean >= CPU_SHARE:
+                    self.reasons.append(
+                        f"worker {worker}, phase {name}: the generator used {mean:.0%} of its core "
+                        f"(less than {CPU_SHARE:.0%} is needed): more workers, or less load"
+                    )
+        return means
+
+    def silences(self, ends: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+        for message in self.messages:
+            if message.get("kind") == "lost":
+                self.reasons.append(f"worker {message['worker']} was lost (exit {message['exit']})")
+        seen: dict[int, list[int]] = {}
+        stalls: dict[str, float] = {}
+        for report in self._reports():
+            worker = report["worker"]
+            seen.setdefault(worker, []).append(report["t"])
+            stalls[str(worker)] = max(stalls.get(str(worker), 0.0), report.get("stall_ns", 0) / 1e6)
+        for end in ends:
+            seen.setdefault(end["worker"], []).extend((end["epoch_ns"], end["t"]))
+            stalls[str(end["worker"])] = max(
+                stalls.get(str(end["worker"]), 0.0), end.get("stall_ns", 0) / 1e6
+            )
+        for worker, stamps in seen.items():
+            stamps.sort()
+            silence = max((b - a for a, b in pairwise(stamps)), default=0) / _SECOND_NS
+            if silence > SILENCE_S:
+                self.reasons.append(
+                    f"worker {worker} was silent for {silence:.1f} s (at most {SILENCE_S:.0f} s)"
+                )
+            elif stalls.get(str(worker), 0.0) > STALL_S * 1e3:
+                self.reasons.append(
+                    f"worker {worker} did not run for {stalls[str(worker)]:.0f} ms at a stretch"
+                )
+        if not ends:
+            self.reasons.append("no worker reported the end of its load")
+        return stalls
+
+    def conservation(self, ends: Sequence[Mapping[str, Any]]) -> bool:
+        broken = []
+        for load in self._table.loads:
+            wrong = [
+                second
+                for second, found in self._table.seconds(load)
+                if found.counts["offered"] != found.ended
+            ]
+            if wrong:
+                total = self._table.bin(load)
+                broken.append(
+                    f"load {load}: {total.counts['offered']} offered but {total.ended} accounted for (first in second {wrong[0]})"
+                )
+        for load in {end["load"] for end in ends}:
+            offered = self._table.bin(load).counts["offered"] if load in self._table.loads else 0
+            scheduled = sum(end["scheduled"] for end in ends if end["load"] == load)
+            if offered != scheduled:
+                broken.append(f"load {load}: {scheduled} scheduled but {offered} offered")
+        self.reasons.extend(broken)
+        return not broken
+
+    def drops(self) -> tuple[str, ...]:
+        notes = []
+        for load in self._table.loads:
+            total = self._table.bin(load)
+            dropped = total.counts[DROPPED]
+            if dropped:
+                lag = total.histograms["lag"].quantile(0.99) or 0
+                culprit = "the target was slow" if lag <= LAG_MS * 1e6 else "the generator was slow too"
+                notes.append(
+                    f"load {load}: {dropped} arrivals dropped at the in-flight cap, lag p99 {lag / 1e6:.1f} ms: {culprit}"
+                )
+            if total.counts[UNFINISHED]:
+                notes.append(
+                    f"load {load}: {total.counts[UNFINISHED]} operations unfinished at the end, counted as failures"
+                )
+        return tuple(notes)
+
+    def _reports(self) -> list[Mapping[str, Any]]:
+        return [message for message in self.messages if message.get("kind") == "worker"]

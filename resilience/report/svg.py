@@ -157,13 +157,18 @@ class _Picture:
         step = _tick_step(self._end_s)
         ticks = "".join(
             f'<path d="M{self._x(k * step):.1f} {self._top:.1f}v4" class="axis"/>'
-            f'<text x="{self._x(k * step):.1f}" y="{self._top + 15:.1f}" class="tick">{k * step:g} s</text>'
+            f'<text x="{self._x(k * step):.1f}" y="{self._top + 15:.1f}" class="tick{_edge(k * step, self._end_s)}">{k * step:g} s</text>'
             for k in range(int(self._end_s / step) + 1)
         )
         return (
             f'<svg viewBox="0 0 {WIDTH:.0f} {height:.0f}" role="img" aria-label="{escape(title)}" class="timeline">'
             f"{PATTERNS}{bands}{''.join(self._parts)}{ticks}</svg>"
         )
+
+
+def _edge(at_s: float, end_s: float) -> str:
+    """Name the ticks whose text would hang over the picture."""
+    return " first" if at_s == 0 else " last" if at_s > 0.98 * end_s else ""
 
 
 def _tick_step(end_s: float) -> float:

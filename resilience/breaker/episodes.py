@@ -113,9 +113,12 @@ def _entry(
         latest = min(latest, event.at.hi_ns + spec.delta_ns)
     if latest == FOREVER_NS:
         return None
-    # A call of unknown fate may have been the first one in.
-    unsure = [c for c in after if c.admitted is not False and c.start.hi_ns > opened.at.hi_ns]
-    earliest = min((c.decision.lo_ns for c in unsure), default=opened.at.lo_ns)
+    if event is not None and event.at.lo_ns < event.at.hi_ns:
+        earliest = event.at.lo_ns - spec.delta_ns  # whoever reported it knew since when
+    else:
+        # A call of unknown fate may have been the first one in.
+        unsure = [c for c in after if c.admitted is not False and c.start.hi_ns > opened.at.hi_ns]
+        earliest = min((c.decision.lo_ns for c in unsure), default=opened.at.lo_ns)
     return Interval(min(max(earliest, opened.at.lo_ns), latest), latest)
 
 

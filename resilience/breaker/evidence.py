@@ -174,7 +174,7 @@ class _Sorter:
     ) -> Track:
         calls.sort(key=lambda call: (call.decision.lo_ns, call.decision.hi_ns))
         transitions = [t for t in self.transitions[name] if owners.of_entry(t) == key]
-        transitions.sort(key=lambda t: (t.at.lo_ns, t.at.hi_ns) if t.seq is None else (t.seq, 0))
+        transitions = _in_order(transitions, self.spec.delta_ns)
         states = sorted((s for s in self.states[name] if owners.of_entry(s) == key), key=lambda s: s.at)
         own = [a for a in strays if owners.of_entry(a) in {key, None}]
         reach: list[int] = []
@@ -283,6 +283,21 @@ class _Owners:
         if index < 0:
             return (instance, None) if (instance, seen[0][1]) in self._booted else (instance, seen[0][1])
         return instance, seen[index][1]
+
+
+def _in_order(events: list[Transition], delta_ns: int) -> list[Transition]:
+    """By number where they have one, else by time; too close to be told apart, the order that chains, if one does."""
+    if all(event.seq is not None for event in events):
+        return sorted(events, key=lambda e: e.seq or 0)
+    waiting = sorted(events, key=lambda e: (e.at.lo_ns, e.at.hi_ns))
+    ordered: list[Transition] = []
+    while waiting:
+        near = waiting[:8]
+        reach = min(e.at.hi_ns for e in near) + delta_ns
+        here = ordered[-1].to_state if ordered else None
+        fitting = [i for i, e in enumerate(near) if e.at.lo_ns <= reach and e.from_state == here]
+        ordered.append(waiting.pop(fitting[0] if fitting else 0))
+    return ordered
 
 
 def _evidence(call: Call, arrivals: Sequence[Arrival], spec: BreakerSpec) -> CallEvidence:

@@ -62,7 +62,9 @@ def _wire(track: Track, step: PathStep, until: Interval) -> dict[str, Any] | Non
     if not track.calls:
         return None
     inside = track.calls_deciding(step.at.lo_ns, until.hi_ns)
-    certain = [c for c in inside if c.decision.lo_ns >= step.at.lo_ns and c.decision.hi_ns <= until.hi_ns]
+    # The call that half-open began with, and the one that ended it, belong to it.
+    begin, end = (step.at.lo_ns, until.hi_ns) if step.state == "half_open" else (step.at.hi_ns, until.lo_ns)
+    certain = [c for c in inside if c.decision.lo_ns >= begin and c.decision.hi_ns <= end]
     admitted = [c for c in certain if c.admitted]
     rejected = [c for c in certain if c.admitted is False]
     if not admitted and not rejected:

@@ -16,11 +16,11 @@ _LEGAL = frozenset({
 
 
 def check(case: Case) -> Finding:
-    """Walk the reported transitions in order; where their order is open, some order must do."""
+    """Walk the reported transitions in the order that the track settled on."""
     found = Finding(idle_why="no events" if not case.track.transitions else "not exercised")
     if case.track.lost("events", "sse"):
         found.open_question("truncated")
-    events = _ordered(case)
+    events = case.track.transitions
     for event in events:
         if not _legal(event, case):
             found.fail(
@@ -53,21 +53,6 @@ def _legal(event: Transition, case: Case) -> bool:
         # Where half-open is only computed on reading, nobody may have read it in between.
         return case.spec.half_open_event == "none"
     return (event.from_state, event.to_state) in _LEGAL
-
-
-def _ordered(case: Case) -> list[Transition]:
-    """Events that are too close to be told apart, and unnumbered, take the order that chains, if one does."""
-    waiting = list(case.track.transitions)
-    ordered: list[Transition] = []
-    while waiting:
-        here = ordered[-1].to_state if ordered else waiting[0].from_state
-        reach = min(e.at.hi_ns for e in waiting[:8]) + case.spec.delta_ns
-        choice = 0
-        if waiting[0].seq is None:
-            near = [i for i, e in enumerate(waiting[:8]) if e.at.lo_ns <= reach and e.seq is None]
-            choice = next((i for i in near if waiting[i].from_state == here), 0)
-        ordered.append(waiting.pop(choice))
-    return ordered
 
 
 def _line(case: Case, event: Transition) -> str:

@@ -13,7 +13,7 @@ __all__ = ["REDACTED", "redact"]
 REDACTED: Final = "[redacted]"
 
 _SECRET_NAME: Final = re.compile(
-    r"authorization|cookie|credential|passw(or)?d|passphrase|secret|(^|[-_.])token$|^token|api[-_]?key|"
+    r"authorization|cookie|credential|passw(or)?d|passphrase|secret|(^|[-_.])token$|api[-_]?key|"
     r"access[-_]?key|private[-_]?key|(^|[-_])dsn$",
     re.IGNORECASE,
 )

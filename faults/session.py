@@ -33,7 +33,6 @@ from faults.errors import (
     FaultRefused,
     FaultUnhealed,
     JournalError,
-    LeaseExpired,
     TargetBusy,
 )
 from faults.guard import Guard
@@ -99,6 +98,8 @@ class FaultSession:
                 await asyncio.wait([self._emergency])
             unhealed = await self.heal_all()
         finally:
+            if self._emergency is not None:
+                self._emergency.cancel()
             # Also when healing was cancelled: closing its pipe makes the guardian heal what is still armed.
             await self._release()
         if unhealed and error is None:
@@ -205,41 +206,49 @@ class FaultSession:
     def _journaled(self, journal: Journal, nemesis: Nemesis, undo: Undo) -> LiveFault:
         lo_ns = time.monotonic_ns()
         live = LiveFault(len(self._tickets) + 1, nemesis, undo, lo_ns + nemesis.max_duration_ns)
-        journal.append(
-            "intent",
-            ticket=live.ticket,
-            fault_id=live.fault_id,
-            undo=undo.to_json(),
-            fault=nemesis.describe(),
-            deadline_ns=live.deadline_ns,
-            at_ns=lo_ns,
-        )
+        try:
+            journal.append(
+                "intent",
+                ticket=live.ticket,
+                fault_id=live.fault_id,
+                undo=undo.to_json(),
+                fault=nemesis.describe(),
+                deadline_ns=live.deadline_ns,
+                at_ns=lo_ns,
+            )
+        except JournalError:
+            # The record may have reached the disk all the same; nothing was sent, so nothing is to be undone.
+            self._note("tombstone", live, {"by": "session", "reason": "not_journaled"})
+            raise
         self._live[live.fault_id] = self._tickets[live.ticket] = live
         self._emit(live, "journaled", (lo_ns, time.monotonic_ns()), {"journal": str(journal.path)})
         return live
 
     async def _request(self, guard: Guard, live: LiveFault) -> None:
         """Send the injecting request. The caller has looked at the lease, and nothing was awaited since."""
-        lo_ns = time.monotonic_ns()
-        try:
-            async with asyncio.timeout(_INJECT_S):
-                await live.nemesis.inject()
-                hi_ns = time.monotonic_ns()
-                confirmed = await live.nemesis.verify_injected()
-        except Exception as error:
-            await self._heal(live, "injection_failed")
-            raise FaultNotInjected(f"injecting {live.fault_id!r} failed: {words(error)}") from error
-        live.certain = True
-        try:
-            guard.require_lease()
-        except LeaseExpired:
-            live.certain = False
-            await self._heal(live, "lease_expired")
-            raise
-        if not confirmed:
-            await self._heal(live, "not_confirmed")
-            raise FaultNotInjected(f"the target took {live.fault_id!r}, but does not show it")
-        self._step(live, "injected", (lo_ns, hi_ns), live.nemesis.describe())
+        async with live.busy:  # healing waits for the request's answer: what it overtook would come back
+            lo_ns = hi_ns = time.monotonic_ns()
+            try:
+                async with asyncio.timeout(_INJECT_S):
+                    await live.nemesis.inject()
+                    hi_ns = time.monotonic_ns()
+                    confirmed = await live.nemesis.verify_injected()
+                guard.require_lease()
+                if not confirmed or live.done:
+                    raise FaultNotInjected(f"the target took {live.fault_id!r}, but does not show it any more")
+            except Exception as error:  # noqa: BLE001 - whatever went wrong, the fault must come out again
+                failure = error
+            else:
+                live.certain = True
+                self._step(live, "injected", (lo_ns, hi_ns), live.nemesis.describe())
+                return
+            # It counts as live again, even if the guardian has undone it meanwhile: this request may have come later.
+            live.done = False
+            self._live[live.fault_id] = live
+        await self._heal(live, "injection_failed")
+        if isinstance(failure, FaultError):
+            raise failure
+        raise FaultNotInjected(f"injecting {live.fault_id!r} failed: {words(failure)}") from failure
 
     async def _withdraw(self, live: LiveFault, why: str) -> None:
         """End a fault for which no injecting request was ever sent."""
@@ -322,7 +331,7 @@ class FaultSession:
 
     def _step(self, live: LiveFault, step: Step, at: tuple[int, int], detail: Mapping[str, Any]) -> None:
         """Tell a step and note it in the journal, where it helps people but decides nothing."""
-        self._note("unhealed" if step == "unhealed" else "step", live, {"step": step, "at": at, **detail})
+        self._note("unhealed" if step == "unhealed" else "step", live, {"step": step, "at": at, "detail": detail})
         self._emit(live, step, at, detail)
 
     def _note(self, kind: str, live: LiveFault, fields: Mapping[str, Any]) -> None:

@@ -15,8 +15,8 @@ DEGRADED_HEADER = "X-Degraded"
 BREAKER_HEADER = "X-Breaker"
 CACHE_HEADER = "X-Cache"
 
-# A plain string: typed request keys came only with aiohttp 3.14.
-REQUEST_ID = "chaos_spike.request_id"
+# Typed request keys came with aiohttp 3.14, which warns of plain ones.
+REQUEST_ID: Any = web.RequestKey("request_id", str) if hasattr(web, "RequestKey") else "request_id"
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,6 @@ message and an exit code (README, "Exit codes"); a traceback means a bug of ours
 
 from __future__ import annotations
 
-import sys
 from typing import Annotated
 
 import typer
@@ -29,7 +28,9 @@ app = typer.Typer(
 app.command()(run)
 app.command()(judge)
 app.command()(report)
-app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(proxy)
+app.command(
+    context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []},
+)(proxy)
 app.command()(undo)
 app.add_typer(lab_app, name="lab")
 app.add_typer(plan_app, name="plan")
@@ -52,4 +53,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -84,7 +84,7 @@ def _check_stack(loaded: LoadedPlan, stack: StackKind) -> None:
 def _run_one(
     loaded: LoadedPlan, stack: StackKind, out: Path, seed: int, workers: int, strict: bool, command: str
 ) -> tuple[Verdict, Ending]:
-    from faults.session import default_state_dir
+    from faults.journal import default_state_dir
     from resilience.cli.finish import finish
     from resilience.cli.progress import Progress
     from resilience.cli.stacks import make_stack

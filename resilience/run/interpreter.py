@@ -24,7 +24,7 @@ from typing import Any
 from faults.errors import FaultError
 from faults.session import FaultSession
 from resilience.lab.system import Stack, StackError, System
-from resilience.load.engine import LoadEngine, LoadError
+from resilience.load.engine import EngineError, LoadEngine
 from resilience.plan import LoadedPlan, Operation
 from resilience.run.abort import AbortWatch
 from resilience.run.clock import now_ns, sleep_until
@@ -132,7 +132,7 @@ class _Run:
             await self._with_system(system)
         except StackError as error:
             self.stop.request(Ending("setup_failed", str(error)))
-        except (FaultError, LoadError) as error:
+        except (FaultError, EngineError) as error:
             self.stop.request(Ending("setup_failed", str(error)))
         finally:
             self._tell("stack", state="stopping")
@@ -222,19 +222,14 @@ class _Run:
         finally:
             await _cancel(working, stopping)
 
-    @contextlib.asynccontextmanager
-    async def _engine(self, system: System) -> AsyncIterator[LoadEngine]:
-        engine = LoadEngine(
+    def _engine(self, system: System) -> LoadEngine:
+        return LoadEngine(
             load_streams(self.plan, self.timeline, system.base_url, self.options.seed),
             load_phases(self.timeline),
             workers=self.options.workers,
             run_id=self.options.run_id,
             on_message=self._message,
         )
-        try:
-            yield engine
-        finally:
-            await engine.abort()
 
     @contextlib.asynccontextmanager
     async def _each_second(self) -> AsyncIterator[None]:

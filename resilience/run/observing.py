@@ -14,13 +14,14 @@ from typing import Any
 
 import psutil
 
-from resilience.breaker.observers import PollObserver, SseObserver, TapObserver
+from resilience.breaker.observers.poll import PollObserver
+from resilience.breaker.observers.sse import SseObserver
+from resilience.breaker.observers.tap import TapObserver
 from resilience.lab.system import Stack, System
 from resilience.plan.schema import Plan
 from resilience.run.clock import now_ns
 
 Emit = Callable[[dict[str, Any]], None]
-DRAIN_S = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,12 +32,9 @@ class Observation:
     emit: Emit
 
     async def drain(self) -> None:
-        """Wait until each tap's records up to now have been read; says so if that takes too long."""
+        """Read all that the taps have recorded; a tap that cannot be asked emits a gap."""
         for tap in self.taps:
-            try:
-                await asyncio.wait_for(tap.drain(), DRAIN_S)
-            except TimeoutError:
-                self.emit({"kind": "gap", "source": tap.describe(), "lost": None})
+            await tap.drain(self.emit)
 
 
 @contextlib.asynccontextmanager
@@ -45,14 +43,17 @@ async def observe(plan: Plan, stack: Stack, system: System, emit: Emit) -> Async
     taps = tuple(_taps(plan, system))
     running: list[Coroutine[Any, Any, None]] = [tap.run(emit) for tap in taps]
     running.append(_resources(system, emit))
-    for breaker in plan.breakers.values():
-        for instance in await stack.instances():
-            if instance.admin_url is None:
-                continue
-            if breaker.observe.events:
-                running.append(SseObserver(instance.admin_url).run(emit))
-            if breaker.observe.poll is not None:
-                running.append(PollObserver(instance.admin_url, interval_ns=breaker.observe.poll).run(emit))
+    # One connection an instance serves all breakers of the plan: events name theirs.
+    observed = [breaker.observe for breaker in plan.breakers.values()]
+    intervals = [o.poll for o in observed if o.poll is not None]
+    for instance in await stack.instances() if observed else ():
+        if instance.admin_url is None:
+            continue
+        if any(o.events for o in observed):
+            running.append(SseObserver(instance.admin_url, instance.name).run(emit))
+        if intervals:
+            poll = PollObserver(instance.admin_url, instance.name, interval_s=min(intervals) / 1e9)
+            running.append(poll.run(emit))
     tasks = [asyncio.create_task(coroutine) for coroutine in running]
     try:
         yield Observation(taps, emit)

@@ -75,7 +75,7 @@ class RunRecorder:
         fields = dict(observation)
         kind = str(fields.pop("kind"))
         if kind == "wire":
-            self._append(f"samples/wire-{safe_name(str(fields.pop('proxy')))}.jsonl", fields["record"])
+            self._append(f"samples/wire-{safe_name(str(fields.pop('proxy')))}.jsonl", fields)
             return {"kind": kind}
         return self.event(kind, **fields)
 

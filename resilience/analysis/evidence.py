@@ -1,0 +1,176 @@
+"""What a run's record says, read once, for every checker. Pure: a reader is handed in, nothing else is consulted.
+
+Times are seconds since the epoch of the run unless a name says otherwise. Bins are merged over workers here; a checker
+never sees raw messages.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from resilience.analysis.health import SecondPoint
+from resilience.load.model import PhaseWindow
+from resilience.metrics.fold import LoadTable
+from resilience.metrics.outcomes import DEGRADED, OK
+from resilience.plan import LoadedPlan, Plan, Timeline, load_text
+
+NS_PER_S = 1_000_000_000
+
+
+class RecordReader(Protocol):
+    """What is read of a run record (`resilience.run.record.RunReader` is one)."""
+
+    def plan_text(self) -> str: ...  # noqa: D102 - as in RunReader
+    def timeline(self) -> dict[str, Any]: ...  # noqa: D102
+    def environment(self) -> dict[str, Any]: ...  # noqa: D102
+    def events(self) -> Iterator[dict[str, Any]]: ...  # noqa: D102
+    def bins(self) -> Iterator[dict[str, Any]]: ...  # noqa: D102
+    def workers(self) -> Iterator[dict[str, Any]]: ...  # noqa: D102
+    def calls(self, load: str) -> Iterator[list[Any]]: ...  # noqa: D102
+    def wire(self, proxy: str) -> Iterator[dict[str, Any]]: ...  # noqa: D102
+    @property
+    def epoch_ns(self) -> int: ...  # noqa: D102
+
+
+@dataclass(slots=True)
+class FaultFacts:
+    """What became of one planned fault; intervals are [lo, hi] in ns on the record's clock, None where it never happened."""
+
+    fault_id: str
+    proxy: str
+    kind: str
+    planned_s: tuple[float, float]
+    injected_ns: tuple[int, int] | None = None
+    healed_ns: tuple[int, int] | None = None
+    verified_ns: tuple[int, int] | None = None
+    unhealed: bool = False
+    error: str = ""
+
+    @property
+    def healed_and_verified(self) -> bool:
+        """The fault is gone and somebody looked; a fault that was never in place needs no healing."""
+        return not self.unhealed and (self.injected_ns is None or self.verified_ns is not None)
+
+
+@dataclass(frozen=True, slots=True)
+class RunEvidence:
+    """Everything that checkers need, and nothing that they could change."""
+
+    loaded: LoadedPlan
+    run_id: str
+    seed: int
+    strict: bool
+    epoch_ns: int
+    ending: Mapping[str, Any]
+    environment: Mapping[str, Any]
+    faults: Mapping[str, FaultFacts]
+    table: LoadTable
+    workers: tuple[Mapping[str, Any], ...]
+    events: Mapping[str, tuple[Mapping[str, Any], ...]]
+    in_flight: Mapping[str, Mapping[int, float]] = field(default_factory=dict)
+
+    @property
+    def plan(self) -> Plan:
+        """The plan as it was run."""
+        return self.loaded.plan
+
+    @property
+    def timeline(self) -> Timeline:
+        """The timeline as it was compiled then: compiling is deterministic."""
+        return self.loaded.timeline
+
+    def at_s(self, ns: int) -> float:
+        """Seconds since the epoch of a time on the record's clock."""
+        return (ns - self.epoch_ns) / NS_PER_S
+
+    def points(self, load: str, *, p95_ns: float | None = None) -> list[SecondPoint]:
+        """One point a second of a load; `slow` is counted when the baseline's p95 is given."""
+        flights = self.in_flight.get(load, {})
+        points = []
+        for second, total in self.table.seconds(load):
+            answers = total.histograms["r"]
+            answered = total.counts[OK] + total.counts[DEGRADED]
+            points.append(
+                SecondPoint(
+                    second=second,
+                    offered=total.counts["offered"],
+                    good=total.counts["good"],
+                    degraded=total.counts[DEGRADED],
+                    failed=total.counts["offered"] - answered,
+                    median_ns=float(answers.quantile(0.5) or 0),
+                    slow=answers.count_above(int(p95_ns)) if p95_ns is not None else 0,
+                    in_flight=flights.get(second),
+                )
+            )
+        return points
+
+
+def read_evidence(reader: RecordReader, *, strict: bool | None = None) -> RunEvidence:
+    """Read a record; raises the reader's error, or `PlanInvalid` when the plan in it is not one."""
+    loaded = load_text(reader.plan_text(), source="plan.yaml of the record", environment=None)
+    events: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
+    for event in reader.events():
+        events[str(event.get("kind"))].append(event)
+    runs = {str(event["state"]): event for event in events["run"]}
+    started = runs.get("started", {})
+    epoch_ns = int(runs["epoch"]["epoch_ns"]) if "epoch" in runs else 0
+    workers = tuple(reader.workers())
+    return RunEvidence(
+        loaded=loaded,
+        run_id=str(started.get("run_id", "")),
+        seed=int(started.get("seed", 0)),
+        strict=bool(started.get("strict")) if strict is None else strict,
+        epoch_ns=epoch_ns,
+        ending=runs.get("ended", {}),
+        environment=reader.environment(),
+        faults=_faults(loaded, events["fault"]),
+        table=LoadTable.from_messages(reader.bins(), _windows(loaded.timeline)),
+        workers=workers,
+        events={kind: tuple(found) for kind, found in events.items()},
+        in_flight=_in_flight(workers, epoch_ns),
+    )
+
+
+def _windows(timeline: Timeline) -> tuple[PhaseWindow, ...]:
+    return tuple(PhaseWindow(p.name, p.start_ns, p.end_ns, p.judge) for p in timeline.phases)
+
+
+def _faults(loaded: LoadedPlan, events: list[Mapping[str, Any]]) -> dict[str, FaultFacts]:
+    facts = {}
+    for fault, span in zip(loaded.plan.faults, loaded.timeline.faults, strict=True):
+        kind = "down" if fault.toxic is None else f"toxic {fault.toxic.type}"
+        planned_s = (span.start_ns / NS_PER_S, span.end_ns / NS_PER_S)
+        facts[fault.id] = FaultFacts(fault.id, fault.proxy, kind, planned_s)
+    for event in events:
+        found = facts.get(str(event.get("id")))
+        if found is None:
+            continue
+        at = event.get("at") or [event["t"], event["t"]]
+        interval = (int(at[0]), int(at[1]))
+        match event.get("step"):
+            case "injected":
+                found.injected_ns = interval
+            case "healed" | "expired":
+                found.healed_ns = interval
+            case "verified":
+                found.verified_ns = interval
+                found.unhealed = False
+            case "unhealed":
+                found.unhealed = True
+            case "failed":
+                found.error = str(event.get("detail", {}).get("error", ""))
+    return facts
+
+
+def _in_flight(workers: tuple[Mapping[str, Any], ...], epoch_ns: int) -> dict[str, dict[int, float]]:
+    """Operations in flight per load and second: each worker's sample of that second, added up."""
+    found: dict[str, dict[int, float]] = defaultdict(lambda: defaultdict(float))
+    for message in workers:
+        if message.get("kind") == "worker" and epoch_ns:
+            second = (int(message["t"]) - epoch_ns) // NS_PER_S
+            for load, flying in message["in_flight"].items():
+                found[load][second] += flying
+    return {load: dict(seconds) for load, seconds in found.items()}

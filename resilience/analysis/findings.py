@@ -1,0 +1,224 @@
+"""Analyses that are made once a run and used by several expectations: breakers, recoveries, arrivals on the wire. Pure."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from resilience.analysis.evidence import NS_PER_S, RecordReader, RunEvidence
+from resilience.analysis.health import BaselineRefused, measure_baseline
+from resilience.analysis.recovery import Recovery, recovery_of
+from resilience.breaker.observation import Fault, Interval
+from resilience.breaker.report import BreakerReport
+from resilience.breaker.spec import BreakerSpec, SpecError
+from resilience.breaker.verify import verify
+from resilience.breaker.wire import from_record
+from resilience.plan.schema import Breaker, ConformsExpectation, RecoversExpectation
+
+DEFAULT_HOLD_S = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class RecoveryFinding:
+    """Recovery of one load after one fault, or the problem that kept it from being judged."""
+
+    fault: str
+    load: str
+    reference_s: float | None = None
+    hold_s: float = 0.0
+    coarse: bool = False
+    recovery: Recovery | None = None
+    components: Mapping[str, Any] = field(default_factory=dict)
+    problem: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Findings:
+    """Results by the plan's names: breakers by breaker, recoveries by expectation, arrivals (ids) by proxy."""
+
+    epoch_ns: int
+    followed: frozenset[str]
+    breakers: Mapping[str, BreakerReport]
+    breaker_problems: Mapping[str, str]
+    recoveries: Mapping[str, RecoveryFinding]
+    arrivals: Mapping[str, Sequence[str]]
+
+
+def analyse(evidence: RunEvidence, reader: RecordReader) -> Findings:
+    """Make every analysis that the plan asks for; a problem with one is said in its place and spoils no other."""
+    breakers: dict[str, BreakerReport] = {}
+    problems: dict[str, str] = {}
+    for name, breaker in evidence.plan.breakers.items():
+        try:
+            breakers[name] = _verify(evidence, reader, name, breaker)
+        except SpecError as error:
+            problems[name] = str(error)
+        except Exception as error:  # noqa: BLE001 - a checker that crashes yields unknown, never a pass
+            problems[name] = f"checker error: {type(error).__name__}: {error}"
+    recoveries = {
+        name: _recovery(evidence, wanted, breakers)
+        for name, wanted in evidence.plan.expect.items()
+        if isinstance(wanted, RecoversExpectation)
+    }
+    proxies = {p for e in evidence.plan.expect.values() if (p := getattr(e, "proxy", None))}
+    return Findings(
+        epoch_ns=evidence.epoch_ns,
+        followed=frozenset(evidence.plan.breakers),
+        breakers=breakers,
+        breaker_problems=problems,
+        recoveries=recoveries,
+        arrivals={proxy: _arrival_ids(reader, proxy) for proxy in proxies},
+    )
+
+
+def breaker_spec(evidence: RunEvidence, breaker: Breaker) -> BreakerSpec:
+    """Specification of a breaker: from the plan, or from what the lab said it runs. Raises `SpecError`."""
+    mapping: dict[str, Any]
+    if breaker.spec == "lab":
+        facts = evidence.environment.get("system", {}).get("facts", {})
+        mapping = json.loads(facts.get("breaker_spec", "{}"))
+        if mapping.get("dialect") in (None, "none"):
+            raise SpecError("spec", "the lab runs without a circuit breaker")
+    else:
+        mapping = dict(breaker.spec)
+    if breaker.dialect is not None:
+        mapping["dialect"] = breaker.dialect
+    return BreakerSpec.from_mapping(mapping)
+
+
+def _verify(evidence: RunEvidence, reader: RecordReader, name: str, breaker: Breaker) -> BreakerReport:
+    spec = breaker_spec(evidence, breaker)
+    required = frozenset(
+        rule
+        for wanted in evidence.plan.expect.values()
+        if isinstance(wanted, ConformsExpectation) and wanted.breaker in ("*", name)
+        for rule in wanted.require
+    )
+    history = from_record(
+        breaker=name,
+        run_id=evidence.run_id,
+        calls=[{"kind": "call", "load": breaker.load, "rows": list(reader.calls(breaker.load))}],
+        wire=reader.wire(breaker.observe.wire) if breaker.observe.wire else (),
+        transitions=evidence.events.get("breaker.transition", ()),
+        polls=evidence.events.get("breaker.state", ()),
+        faults=[
+            Fault(
+                fault.fault_id,
+                Interval(*fault.injected_ns),
+                Interval(*fault.healed_ns) if fault.healed_ns is not None else None,
+            )
+            for fault in evidence.faults.values()
+            if fault.injected_ns is not None
+        ],
+        gaps=evidence.events.get("gap", ()),
+        timeout_ns=spec.timeout_ns,
+    )
+    return verify(history, spec, required=required, strict=evidence.strict)
+
+
+def _arrival_ids(reader: RecordReader, proxy: str) -> list[str]:
+    return [
+        str(record["id"])
+        for record in reader.wire(proxy)
+        if record.get("what") == "arrival" and record.get("id") is not None
+    ]
+
+
+def _recovery(
+    evidence: RunEvidence, wanted: RecoversExpectation, breakers: Mapping[str, BreakerReport]
+) -> RecoveryFinding:
+    loads = [wanted.load] if wanted.load is not None else list(evidence.plan.load)
+    found = [_recovery_of_load(evidence, wanted, load, breakers) for load in loads]
+
+    def slowest(finding: RecoveryFinding) -> tuple[int, float]:
+        # A load that could not be judged comes first, then a censored one, then the slowest.
+        if finding.recovery is None:
+            return 2, 0.0
+        time = finding.recovery.time_to_recover
+        return (1, time.low_s) if time.high_s is None else (0, time.high_s)
+
+    return max(found, key=slowest)
+
+
+def _recovery_of_load(
+    evidence: RunEvidence, wanted: RecoversExpectation, load: str, breakers: Mapping[str, BreakerReport]
+) -> RecoveryFinding:
+    fault = evidence.faults[wanted.fault]
+    if fault.injected_ns is None:
+        return RecoveryFinding(wanted.fault, load, problem=f"the fault {wanted.fault} was not injected")
+    if fault.verified_ns is None:
+        return RecoveryFinding(wanted.fault, load, problem=f"{wanted.fault} was not verified as healed")
+    span = evidence.timeline.phase("baseline")
+    p95_ns = evidence.table.bin(load, phase="baseline").histograms["r"].quantile(0.95)
+    if p95_ns is None:
+        return RecoveryFinding(wanted.fault, load, problem="the baseline has no answered operation")
+    points = evidence.points(load, p95_ns=p95_ns)
+    try:
+        baseline = measure_baseline(
+            [p for p in points if _inside(p.second, span.start_ns, span.end_ns)], p95_ns
+        )
+    except BaselineRefused as refused:
+        return RecoveryFinding(wanted.fault, load, problem=str(refused))
+    verified_s = evidence.at_s(fault.verified_ns[1])
+    rate = max(
+        (s.end_per_s for s in evidence.timeline.segments[load] if s.end_ns == span.end_ns), default=0.0
+    )
+    back_s = evidence.timeline.load_back_ns(load, int(verified_s * NS_PER_S), rate) / NS_PER_S
+    hold_s = wanted.hold / 1e9 if wanted.hold is not None else _hold_s(breakers)
+    recovery = recovery_of(
+        # The run ends when its timeline does: what is still draining afterwards offers nothing.
+        [p for p in points if p.second < evidence.timeline.duration_ns / NS_PER_S],
+        baseline,
+        fault_on_s=evidence.at_s(fault.injected_ns[0]),
+        reference_s=back_s,
+        hold_s=hold_s,
+    )
+    return RecoveryFinding(
+        wanted.fault,
+        load,
+        reference_s=back_s,
+        hold_s=hold_s,
+        coarse=baseline.coarse,
+        recovery=recovery,
+        components=_components(evidence, wanted.fault, recovery, breakers),
+    )
+
+
+def _inside(second: int, start_ns: int, end_ns: int) -> bool:
+    return start_ns <= second * NS_PER_S and (second + 1) * NS_PER_S <= end_ns
+
+
+def _hold_s(breakers: Mapping[str, BreakerReport]) -> float:
+    waits = [float(report.spec.get("wait_ns", 0)) / NS_PER_S for report in breakers.values()]
+    return max(DEFAULT_HOLD_S, *(2 * wait for wait in waits)) if waits else DEFAULT_HOLD_S
+
+
+def _components(
+    evidence: RunEvidence, fault_id: str, recovery: Recovery, breakers: Mapping[str, BreakerReport]
+) -> dict[str, Any]:
+    """Parts of a recovery: breaker open after the fault went in, closed after it was healed, then load by load."""
+    fault = evidence.faults[fault_id]
+    assert fault.injected_ns is not None  # the caller has looked
+    healed_ns = (fault.healed_ns or fault.injected_ns)[0]
+    parts: dict[str, Any] = {
+        "goodput": recovery.goodput.to_json(),
+        "latency": recovery.latency.to_json(),
+        "queue_drained": recovery.queue.to_json(),
+    }
+    for name, report in breakers.items():
+        for instance in report.instances:
+            label = f"{name}@{instance.instance}"
+            opened = [s.at for s in instance.path if s.state == "open" and s.at.hi_ns >= fault.injected_ns[0]]
+            closed = [s.at for s in instance.path if s.state == "closed" and s.at.hi_ns >= healed_ns]
+            if opened:
+                parts[f"breaker_open {label}"] = _after(opened[0], fault.injected_ns[0])
+            if closed:
+                parts[f"breaker_closed {label}"] = _after(closed[-1], healed_ns)
+    return parts
+
+
+def _after(at: Interval, since_ns: int) -> dict[str, float]:
+    low_s, high_s = (at.lo_ns - since_ns) / NS_PER_S, (at.hi_ns - since_ns) / NS_PER_S
+    return {"value": round((low_s + high_s) / 2, 3), "plus_minus": round((high_s - low_s) / 2, 3)}

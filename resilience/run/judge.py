@@ -1,0 +1,188 @@
+"""From a run record to its verdict: a pure function of the folder, today or in a year.
+
+Precedence: a fault that was left in place beats everything; then a run that was stopped; then a run that the generator
+spoilt; then a broken expectation; then a set-up that failed; then missing evidence; else pass. A record without an end
+belongs to a runner that died: it is judged as far as it went, and its verdict is `aborted`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from resilience.analysis.evidence import RecordReader, RunEvidence, read_evidence
+from resilience.analysis.expectations import CHECKERS
+from resilience.analysis.findings import Findings, analyse
+from resilience.analysis.judgement import FAIL, UNKNOWN, Judgement
+from resilience.load.schedule import counts_by_phase
+from resilience.metrics.validity import Validity, judge_validity
+from resilience.run.ending import Ending, Verdict, worst
+from resilience.run.streams import load_phases, load_streams
+
+VERSION = 1
+
+
+def judge_record(
+    reader: RecordReader, *, strict: bool | None = None, ending: Ending | None = None
+) -> dict[str, Any]:
+    """The verdict as it stands in `verdict.json`. `strict` and `ending` override what the record says."""
+    evidence = read_evidence(reader, strict=strict)
+    findings = analyse(evidence, reader)
+    judgements = [_check(evidence, findings, name) for name in evidence.plan.expect]
+    validity = _validity(evidence)
+    over = ending or _ending(evidence)
+    reasons = _reasons(evidence, judgements, validity, over)
+    verdict = worst(reasons or {Verdict.PASS})
+    reason = reasons.get(verdict, "every expectation holds")
+    return {
+        "v": VERSION,
+        "verdict": verdict.value,
+        "reason": reason,
+        "also": {v.value: text for v, text in reasons.items() if v is not verdict},
+        "name": evidence.plan.name,
+        "plan": evidence.plan.name,
+        "purpose": evidence.plan.purpose,
+        "seed": evidence.seed,
+        "strict": evidence.strict,
+        "duration_s": evidence.timeline.duration_ns / 1e9,
+        "stack": evidence.environment.get("stack"),
+        "command": evidence.environment.get("command"),
+        "shared_host": evidence.environment.get("shared_host"),
+        "expectations": [judgement.to_json() for judgement in judgements],
+        "breakers": {name: report.to_json() for name, report in findings.breakers.items()},
+        "breaker_problems": dict(findings.breaker_problems),
+        "recovery": _recovery(findings),
+        "validity": None if validity is None else validity.to_json(),
+        "faults": [_fault(evidence, fault_id) for fault_id in evidence.faults],
+        "loads": _loads(evidence),
+        "phases": [
+            {
+                "name": span.name,
+                "start_s": span.start_ns / 1e9,
+                "end_s": span.end_ns / 1e9,
+                "judge": span.judge,
+            }
+            for span in evidence.timeline.phases
+        ],
+    }
+
+
+def _check(evidence: RunEvidence, findings: Findings, name: str) -> Judgement:
+    wanted = evidence.plan.expect[name]
+    try:
+        return CHECKERS[type(wanted)](evidence, findings, name, wanted)
+    except Exception as error:  # noqa: BLE001 - a checker that crashes yields unknown, never a pass
+        text = f"{type(error).__name__}: {error}"
+        return Judgement(name, str(wanted), "checker error", UNKNOWN, evidence={"why": text})
+
+
+def _ending(evidence: RunEvidence) -> Ending:
+    if not evidence.ending:
+        return Ending("aborted", "the runner died before the run was over; judged as far as it went")
+    return Ending(
+        str(evidence.ending.get("reason")),
+        str(evidence.ending.get("detail", "")),
+        int(evidence.ending.get("signal", 0)),
+    )
+
+
+def _validity(evidence: RunEvidence) -> Validity | None:
+    """None when no load was ever started: there is nothing to be valid."""
+    if not evidence.epoch_ns:
+        return None
+    phases = load_phases(evidence.timeline)
+    base_url = str(evidence.environment.get("system", {}).get("base_url", "http://unknown"))
+    streams = load_streams(evidence.plan, evidence.timeline, base_url, evidence.seed)
+    scheduled = {stream.name: counts_by_phase(stream, phases) for stream in streams}
+    return judge_validity(evidence.table, scheduled, evidence.workers, phases)
+
+
+def _reasons(
+    evidence: RunEvidence, judgements: list[Judgement], validity: Validity | None, ending: Ending
+) -> dict[Verdict, str]:
+    """Every verdict that applies, with its sentence."""
+    reasons: dict[Verdict, str] = {}
+    left = [fault.fault_id for fault in evidence.faults.values() if not fault.healed_and_verified]
+    if left:
+        reasons[Verdict.UNHEALED] = f"not verified as healed: {', '.join(left)}; run `chaos-spike undo`"
+    if ending.reason in ("aborted", "interrupted", "record_failed"):
+        reasons[Verdict.ABORTED] = ending.detail or ending.reason
+    if ending.reason == "setup_failed":
+        reasons[Verdict.SETUP_FAILED] = ending.detail
+    if validity is not None and not validity.valid and ending.reason == "completed":
+        reasons[Verdict.INVALID] = "; ".join(validity.reasons[:2])
+    if validity is None and ending.reason == "completed":
+        reasons[Verdict.INVALID] = "no load was offered"
+    # Without load there is nothing that an expectation could have been broken by.
+    judged = judgements if validity is not None else []
+    for outcome, verdict in ((FAIL, Verdict.FAIL), (UNKNOWN, Verdict.UNKNOWN)):
+        found = [judgement for judgement in judged if judgement.verdict == outcome]
+        if found:
+            reasons[verdict] = _sentence(_first(found), len(found))
+    return reasons
+
+
+def _first(found: list[Judgement]) -> Judgement:
+    """The one that broke first; those without a time keep the plan's order behind the others."""
+    return min(found, key=lambda j: j.at_s if j.at_s is not None else float("inf"))
+
+
+def _sentence(judgement: Judgement, count: int) -> str:
+    why = judgement.evidence.get("why")
+    more = f" (and {count - 1} more)" if count > 1 else ""
+    observed = f"{judgement.observed}: {why}" if why else judgement.observed
+    return f"{judgement.expectation}: expected {judgement.expected}, observed {observed}{more}"
+
+
+def _recovery(findings: Findings) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for finding in findings.recoveries.values():
+        if finding.recovery is None:
+            found[finding.fault] = {"load": finding.load, "problem": finding.problem}
+            continue
+        found[finding.fault] = {
+            "load": finding.load,
+            "reference_s": finding.reference_s,
+            "hold_s": finding.hold_s,
+            "coarse_baseline": finding.coarse,
+            "time_to_recover_s": finding.recovery.time_to_recover.to_json(),
+            "components": dict(finding.components),
+            "relapses": finding.recovery.relapses,
+            "depth": round(finding.recovery.depth, 4),
+            "lost_good_operations": round(finding.recovery.lost_good_operations, 1),
+            "resilience_ratio": round(finding.recovery.resilience_ratio, 4),
+        }
+    return found
+
+
+def _fault(evidence: RunEvidence, fault_id: str) -> dict[str, Any]:
+    fault = evidence.faults[fault_id]
+
+    def times(interval: tuple[int, int] | None) -> dict[str, Any] | None:
+        if interval is None:
+            return None
+        return {"at": list(interval), "at_s": [round(evidence.at_s(end), 4) for end in interval]}
+
+    point: Mapping[str, Any] = evidence.environment.get("system", {}).get("proxies", {}).get(fault.proxy, {})
+    return {
+        "id": fault.fault_id,
+        "kind": fault.kind,
+        "target": fault.proxy,
+        "toxiproxy": point.get("admin_url"),
+        "planned_s": list(fault.planned_s),
+        "injected": times(fault.injected_ns),
+        "healed": times(fault.healed_ns),
+        "verified": fault.verified_ns is not None and not fault.unhealed,
+        "verified_at": times(fault.verified_ns),
+        "error": fault.error,
+    }
+
+
+def _loads(evidence: RunEvidence) -> dict[str, Any]:
+    return {
+        load: {
+            span.name: evidence.table.phase(load, span.name).to_json() for span in evidence.timeline.phases
+        }
+        for load in evidence.plan.load
+        if load in evidence.table.loads
+    }

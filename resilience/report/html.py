@@ -70,9 +70,8 @@ def render_html(model: ReportModel) -> str:
             dark_json=Markup(_json_for_script(json.dumps(dict(palette.DARK)))),  # noqa: S704 - no "<" is left
             plot_note=note,
             matrices=rule_matrices(model.rules),
-            notable_rules=[
-                each for each in model.rules if each.verdict in {"fail", "declared"} or each.reason
-            ],
+            notable_rules=[each for each in model.rules if each.verdict in {"fail", "declared"}],
+            open_rules=[each for each in model.rules if each.verdict not in {"pass", "fail", "declared"}],
         )
     )
 
@@ -84,8 +83,12 @@ def rule_matrices(rules: Sequence[RuleRow]) -> list[RuleMatrix]:
         own = [each for each in rules if each.breaker == breaker]
         instances = tuple(dict.fromkeys(each.instance for each in own))
         cells = {(each.rule, each.instance): each.verdict for each in own}
+        titles = {each.rule: each.title for each in own}
         rows = tuple(
-            (rule, tuple(cells.get((rule, instance), "") for instance in instances))
+            (
+                f"{rule} {titles[rule]}".strip(),
+                tuple(cells.get((rule, instance), "") for instance in instances),
+            )
             for rule in dict.fromkeys(each.rule for each in own)
         )
         found.append(RuleMatrix(breaker, instances, rows))

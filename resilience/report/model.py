@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -108,7 +108,7 @@ def build_model(source: RunSource, verdict: dict[str, Any]) -> ReportModel:
         phases=phases,
         loads=tuple(
             series.load_series(table, name, duration_s, _objective(expectations, verdict, name))
-            for name in table.loads
+            for name in _planned_order(table.loads, timeline)
         ),
         faults=faults,
         breakers=_with_findings(breakers, rules, verdict, epoch_ns),
@@ -167,6 +167,12 @@ def _planned(timeline: Mapping[str, Any]) -> dict[str, Span]:
         if start is not None and end is not None:
             windows[str(each.get("fault_id"))] = (start / 1e9, end / 1e9)
     return windows
+
+
+def _planned_order(loads: Iterable[str], timeline: Mapping[str, Any]) -> list[str]:
+    """Order loads as the plan does; what it does not name comes last."""
+    places = {name: place for place, name in enumerate(mapping(timeline.get("segments")))}
+    return sorted(loads, key=lambda name: (places.get(name, len(places)), name))
 
 
 def _moments(events: Sequence[Mapping[str, Any]], epoch_ns: int) -> list[Moment]:

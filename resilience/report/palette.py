@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 INK = "#24292f"
+PAPER = "#fffffe"
 GRID = "#d0d7de"
 FAULT = "#c2570c"
 BROKEN = "#b3123f"
@@ -24,6 +25,7 @@ OTHER = "#b9bec6"
 
 DARK: Mapping[str, str] = {
     INK: "#e2e6eb",
+    PAPER: "#14181c",
     GRID: "#3b434d",
     FAULT: "#f08a3c",
     BROKEN: "#ff6b8b",

@@ -73,13 +73,14 @@ def _faults(canvas: Canvas, faults: Sequence[FaultLane]) -> None:
 
 
 def _breakers(canvas: Canvas, lanes: Sequence[BreakerLane]) -> None:
-    legend = (
-        ("closed", "closed"), ("open", "open"), ("half_open", "half-open"), ("other", "other"),
-        ("probe", "probe"), ("illegal", "rule broken or illegal transition"),
-    )  # fmt: skip
+    used = {span.state for lane in lanes for span in lane.states}
+    legend = [(state, state.replace("_", "-")) for state in ("closed", "open", "half_open")]
+    legend += [("other", "other")] if used - set(palette.STATES) else []
+    legend += [("probe", "probe")] if any(lane.probes_s for lane in lanes) else []
+    legend += [("illegal", "rule broken or illegal transition")] if any(lane.marks for lane in lanes) else []
     left_out = len(canvas.model.breakers) - len(lanes)
     note = f"{left_out} more instances are in the tables only." if left_out else ""
-    made = canvas.lanes(Row("plot-breakers", "Breakers", legend, note), [each.label for each in lanes])
+    made = canvas.lanes(Row("plot-breakers", "Breakers", tuple(legend), note), [each.label for each in lanes])
     for state, style in palette.STATES.items():
         bars = [
             (k, span.start_s, span.end_s, f"{lane.label}: {span.state}")
@@ -96,9 +97,9 @@ def _breakers(canvas: Canvas, lanes: Sequence[BreakerLane]) -> None:
     ]
     if marks:
         data = dict(zip(("x", "y", "what"), map(list, zip(*marks, strict=True)), strict=True))
-        drawn = made.scatter(
-            "x", "y", source=data, marker="x", size=14, line_width=3, line_color=palette.BROKEN
-        )
+        # On paper of its own: a red cross would drown in the red of the open state.
+        drawn = made.scatter("x", "y", source=data, marker="circle_x", size=15, line_width=2.5,
+                             line_color=palette.BROKEN, fill_color=palette.PAPER)  # fmt: skip
         canvas.hover(made, drawn, [("broken", "@what"), ("at", "@x{0.000} s")])
 
 

@@ -112,7 +112,8 @@ class _Picture:
         """Draw a cross over the lane."""
         x, y = self._x(at_s), self._top
         self._parts.append(
-            f'<path d="M{x - 5:.1f} {y:.1f}l10 {LANE:.0f}m0 -{LANE:.0f}l-10 {LANE:.0f}" class="mark">'
+            f'<circle cx="{x:.1f}" cy="{y + LANE / 2:.1f}" r="7" class="mark-paper"/>'
+            f'<path d="M{x - 4:.1f} {y + 3:.1f}l8 8m0 -8l-8 8" class="mark">'
             f"<title>{escape(title)}</title></path>"
         )
 

@@ -106,7 +106,7 @@ def failed_run() -> tuple[MemorySource, dict[str, Any]]:
     """Give a run in which one instance leaks calls while open, with its verdict."""
     source = MemorySource(
         compiled={
-            "name": "checkout-pricing-slow", "duration_ns": 60_000_000_000, "segments": {}, "operations": [],
+            "name": "checkout-pricing-slow", "duration_ns": 60_000_000_000, "segments": {"quotes": [], "orders": []}, "operations": [],
             "phases": [{"name": name, "start_ns": start * 10**9, "end_ns": end * 10**9, "judge": name != "warmup"}
                        for name, start, end in PHASES],
             "faults": [{"fault_id": "pricing-slow", "proxy": "pricing", "start_ns": 20 * 10**9, "end_ns": 35 * 10**9}],

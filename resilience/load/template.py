@@ -21,8 +21,8 @@ _PLACEHOLDER = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)\}")
 _TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _METHODS_WITH_BODY = frozenset({"POST", "PUT", "PATCH"})
 _NUL = "\0"
-_I = "\0d\0"
-_I_HEX = "\0016x\0"
+_I = f"{_NUL}d{_NUL}"
+_I_HEX = f"{_NUL}016x{_NUL}"
 """These stand for the number of the request until the format is made: NUL may occur nowhere else in a template."""
 
 

@@ -7,7 +7,7 @@ from a thread, on purpose: a loop that is stuck cannot heal, so it must not clai
 `require_lease` is synchronous and looks at nothing but the clock, the last lease, and whether the guardian lives:
 call it directly before a request that injects. A lease counts from the moment a heartbeat was *sent*.
 
-The guardian's death is noticed by the end of its output, at the latest by an unrenewed lease. `on_lost` is then called
+The guardian's death is noticed by the end of its output, its freezing by a lease that stays unrenewed. `on_lost` is then called
 once, as it is when the guardian says that it has fenced this runner off. A `Guard` never starts a second guardian: faults
 that the first may have undone would be armed again.
 """
@@ -26,7 +26,7 @@ from typing import Any, Final, Self
 
 import faults
 from faults.errors import FaultError, GuardianLost, LeaseExpired
-from faults.lease import HEARTBEAT_NS, lease_end_ns, lease_holds
+from faults.lease import HEARTBEAT_NS, SILENCE_NS, lease_end_ns, lease_holds
 from faults.undo import Undo
 
 __all__ = ["Guard"]
@@ -115,12 +115,16 @@ class Guard:
         """Why the guardian no longer vouches for this runner, or None."""
         return self._lost
 
-    def require_lease(self) -> None:
-        """Raise LeaseExpired or GuardianLost unless an injection may start at this very moment."""
+    def require_guardian(self) -> None:
+        """Raise GuardianLost unless the guardian lives and has not fenced this runner off, as far as is known here."""
         if self._lost is None and self._process.poll() is not None:
             self._lose(f"the guardian ended with status {self._process.returncode}")
         if self._lost is not None:
             raise GuardianLost(f"{self._lost}; nothing more is injected in this session")
+
+    def require_lease(self) -> None:
+        """Raise LeaseExpired or GuardianLost unless an injection may start at this very moment."""
+        self.require_guardian()
         now_ns = time.monotonic_ns()
         if not lease_holds(self._lease_until_ns, now_ns):
             late_ms = (now_ns - self._lease_until_ns) / 1e6
@@ -173,6 +177,8 @@ class Guard:
         while self._lost is None:
             with contextlib.suppress(FaultError):
                 await self._ask("beat")
+            if time.monotonic_ns() > self._lease_until_ns + SILENCE_NS:
+                self._lose("the guardian does not answer any more")
             await asyncio.sleep(HEARTBEAT_NS / 1e9)
 
     async def _ask(self, op: str, **fields: Any) -> Message:

@@ -10,7 +10,7 @@ or a busy guardian can never make a lease longer than the runner's proven life:
 
 Invariants:
 - LEASE ends well before SILENCE, so an injection that starts under a lease has its request on the wire before healing.
-- Once fenced (silence, or end of file), a watch never grants again: `beat` and `arm` answer no lease.
+- Once fenced (silence while something is armed, or end of file), a watch never grants again: `beat` and `arm` answer no lease.
 - An armed fault leaves the watch only when it was settled: healed and verified, or disarmed by the runner that did so.
 
 It deliberately knows nothing of processes, pipes, files or how a fault is undone.
@@ -126,7 +126,8 @@ class Watch:
 
     def due(self, now_ns: int) -> list[Due]:
         """Return the faults whose undoing starts now, each once, and mark them as being healed."""
-        if not self.fenced and now_ns >= silence_end_ns(self.last_stamp_ns):
+        # With nothing armed there is nothing to heal, and nobody to be kept out: a stalled start is forgiven.
+        if not self.fenced and self.armed and now_ns >= silence_end_ns(self.last_stamp_ns):
             self.fence()
         reason: Reason = "silence" if self.fenced else "max_duration"
         found = [
@@ -162,4 +163,4 @@ class Watch:
         waiting = [f.deadline_ns for t, f in self.armed.items() if t not in self.healing]
         if self.fenced:
             return self.last_stamp_ns if waiting else None
-        return min([silence_end_ns(self.last_stamp_ns), *waiting])
+        return min([silence_end_ns(self.last_stamp_ns), *waiting]) if self.armed else None

@@ -117,8 +117,8 @@ class FaultSession:
         Whatever it raises, the fault is not left in place, or it stays known and is healed with the rest.
         """
         guard, journal = self._opened()
+        guard.require_guardian()
         undo = await self._admit(nemesis)
-        guard.require_lease()
         live = self._journaled(journal, nemesis, undo)
         try:
             armed_from_ns = time.monotonic_ns()
@@ -235,7 +235,9 @@ class FaultSession:
                     confirmed = await live.nemesis.verify_injected()
                 guard.require_lease()
                 if not confirmed or live.done:
-                    raise FaultNotInjected(f"the target took {live.fault_id!r}, but does not show it any more")
+                    raise FaultNotInjected(
+                        f"the target took {live.fault_id!r}, but does not show it any more"
+                    )
             except Exception as error:  # noqa: BLE001 - whatever went wrong, the fault must come out again
                 failure = error
             else:
@@ -331,7 +333,9 @@ class FaultSession:
 
     def _step(self, live: LiveFault, step: Step, at: tuple[int, int], detail: Mapping[str, Any]) -> None:
         """Tell a step and note it in the journal, where it helps people but decides nothing."""
-        self._note("unhealed" if step == "unhealed" else "step", live, {"step": step, "at": at, "detail": detail})
+        self._note(
+            "unhealed" if step == "unhealed" else "step", live, {"step": step, "at": at, "detail": detail}
+        )
         self._emit(live, step, at, detail)
 
     def _note(self, kind: str, live: LiveFault, fields: Mapping[str, Any]) -> None:

@@ -5,6 +5,7 @@
 import contextlib
 import json
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -271,6 +272,34 @@ def test_guardian_killed_makes_the_session_heal_and_refuse(stub, start):
     runner.tell("exit")
     runner.until("closed")
     assert [m["detail"]["by"] for m in runner.said if m.get("step") == "verified"] == ["session"]
+
+
+def test_guardian_frozen_makes_the_session_heal_and_refuse(stub, start):
+    """A guardian that does not answer guards nothing: the session heals by itself."""
+    runner = start(stub)
+    runner.until("injected")
+    os.kill(runner.guardian, signal.SIGSTOP)
+    wait_until(lambda: not stub.toxics, 12, "the session has healed")
+    runner.tell("inject second")
+    assert runner.until("refused")["error"] == "GuardianLost"
+    os.kill(runner.guardian, signal.SIGCONT)
+
+
+def test_guardian_heals_runners_killed_at_random_moments(stub, start, tmp_path):
+    """Killed anywhere between start and injection: nothing is left, and nothing is live after a sweep."""
+    seed = int(time.time())
+    sys.stdout.write(f"seed {seed}\n")
+    moments = random.Random(seed)
+    stub.create_delay_s = 0.05
+    for _ in range(6):
+        runner = start(stub)
+        runner.until("ready")
+        time.sleep(moments.uniform(0, 0.12))
+        runner.kill()
+        wait_until(lambda pid=runner.guardian: not alive(pid), PROMISE_S, "the guardian has ended")
+        assert all(fault.clean for fault in sweep(tmp_path))
+        assert not stub.toxics
+    assert list(tmp_path.glob("sessions/*.jsonl")) == []
 
 
 def test_guardian_told_to_end_heals_first(stub, start):

@@ -129,3 +129,12 @@ def test_watch_takes_a_ticket_only_once():
     assert not watch.arm(fault())
     watch.disarm(1)
     assert not watch.arm(fault())
+
+
+def test_watch_forgives_silence_while_nothing_is_armed():
+    """A stall before the first fault costs a lease, not the session."""
+    watch = Watch(last_stamp_ns=T0)
+    assert watch.wake_ns() is None
+    assert watch.due(T0 + 60 * S) == []
+    assert watch.beat(T0 + 61 * S, T0 + 61 * S) == T0 + 61 * S + LEASE_NS
+    assert watch.arm(fault())

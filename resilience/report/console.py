@@ -120,7 +120,7 @@ def _faults(faults: tuple[FaultLane, ...]) -> Table:
         grid.add_column(overflow="fold")
     grid.add_row(*(Text(name, style="dim") for name in ("  fault", "injected", "healed", "verified", "")))
     for each in faults:
-        healed = each.actual is not None and each.note != "not healed"
+        healed = each.actual is not None and not each.note.startswith("not healed")
         grid.add_row(
             Text(f"  {each.id}"),
             Text(at(each.actual[0]) if each.actual else "never"),

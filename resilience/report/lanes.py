@@ -57,7 +57,7 @@ def _fault_lane(
 ) -> FaultLane:
     on = steps.get("injected") or seconds_since(judged.get("injected"), epoch_ns)
     off = steps.get("healed") or steps.get("expired") or seconds_since(judged.get("healed"), epoch_ns)
-    proof = steps.get("verified")
+    proof = steps.get("verified") or seconds_since(judged.get("verified_at"), epoch_ns)
     verified = judged.get("verified") is True or (proof is not None and "verified" not in judged)
     if on is None:
         note = "never injected"
@@ -67,6 +67,8 @@ def _fault_lane(
         note = "healed, but its removal could not be verified"
     else:
         note = "healed and verified"
+    if judged.get("error"):
+        note = f"{note}: {text(judged.get('error'))}"
     return FaultLane(
         id=clean(id_),
         kind=text(judged.get("kind"), "fault"),

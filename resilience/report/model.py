@@ -82,7 +82,7 @@ def build_model(source: RunSource, verdict: dict[str, Any]) -> ReportModel:
     """Turn a verdict and the record it was judged from into the one model that renderers read."""
     events = [event for event in map(mapping, source.events()) if event]
     epoch_ns = source.epoch_ns or _first_ns(events)
-    timeline = source.timeline()
+    timeline, environment = source.timeline(), source.environment()
     phases = _phases(verdict, timeline)
     duration_s = number(verdict.get("duration_s")) or max((phase.end_s for phase in phases), default=0.0)
     expectations = verdicts.expectation_rows(verdict)
@@ -98,7 +98,7 @@ def build_model(source: RunSource, verdict: dict[str, Any]) -> ReportModel:
         purpose=text(verdict.get("purpose")),
         verdict=text(verdict.get("verdict"), "unknown"),
         sentence=verdicts.sentence(verdict, breakage, expectations),
-        started=text(verdict.get("started")),
+        started=text(verdict.get("started") or environment.get("started")),
         duration_s=duration_s,
         stack=text(verdict.get("stack")),
         seed=clean(str(verdict.get("seed", ""))),
@@ -124,9 +124,9 @@ def build_model(source: RunSource, verdict: dict[str, Any]) -> ReportModel:
         validity=validity,
         journal=tuple(moments[:MOST_JOURNAL_LINES]),
         journal_left_out=max(0, len(moments) - MOST_JOURNAL_LINES),
-        environment=named_rows(source.environment().items()),
+        environment=named_rows(environment.items()),
         plan_text=clean_block(source.plan_text(), longest=LONGEST_PLAN),
-        reproduce=_reproduce(verdict, source.environment()),
+        reproduce=_reproduce(verdict, environment),
         folder=clean(str(source.path)),
     )
 
@@ -236,7 +236,7 @@ def _with_findings(
 
 def _reproduce(verdict: Mapping[str, Any], environment: Mapping[str, Any]) -> str:
     """Give the command that repeats the run: the recorded one, else one put together from plan, stack and seed."""
-    told = environment.get("command", verdict.get("reproduce"))
+    told = verdict.get("command") or environment.get("command")
     if told:
         words = [clean(str(word)) for word in told] if isinstance(told, list | tuple) else None
         return shlex.join(words) if words else text(told)

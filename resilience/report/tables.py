@@ -79,7 +79,7 @@ def _recover_time(found: JSON) -> str:
     bound = number(found.get("censored_above_s", mapping(told).get("censored_above_s")))
     if bound is not None:
         return f"> {short(bound, 3)} s (not within the run)"
-    return _seconds(told) or text(found.get("reason"), "not measured")
+    return _seconds(told) or text(found.get("problem"), "not measured")
 
 
 def _seconds(value: Any) -> str:
@@ -122,8 +122,10 @@ def validity_of(verdict: JSON) -> Validity:
     figures = (
         (str(key).replace("_", " "), value) for key, value in found.items() if key not in {"valid", "reasons"}
     )
+    problems = mapping(verdict.get("breaker_problems")).items()
     return Validity(
         state="valid" if valid is True else "invalid" if valid is False else "unknown",
         reasons=lines(found.get("reasons")),
-        figures=tuple((clean(key), "; ".join(lines(value))) for key, value in figures if lines(value)),
+        figures=tuple((clean(key), "; ".join(lines(value))) for key, value in figures if lines(value))
+        + tuple((f"breaker {clean(str(name))}", text(problem)) for name, problem in problems),
     )

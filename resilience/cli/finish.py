@@ -26,6 +26,12 @@ def finish(folder: Path, ending: Ending | None = None, *, strict: bool | None = 
     verdict = judge_record(reader, strict=strict, ending=ending)
     write_atomically(folder / "verdict.json", json.dumps(verdict, indent=1, default=str) + "\n")
     render(reader, verdict)
+    if verdict["verdict"] == Verdict.PASS and verdict["stack"] in ("embedded", "compose"):
+        # A newcomer's next question: would it have noticed?
+        stack = "" if verdict["stack"] == "embedded" else f" STACK={verdict['stack']}"
+        Console().print(
+            f"watch it fail:  CHAOS_SPIKE_LAB_BREAKER=none make chaos-spike{stack}", highlight=False
+        )
     return Verdict(verdict["verdict"])
 
 

@@ -1,0 +1,1 @@
+"""Comparisons with other programs: interleaved, as ratios. Never asserted in tests: machines are noisy."""

@@ -9,34 +9,39 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from resilience.breaker.spec import BreakerSpec, SpecError
 
-_UNBOUNDED: Final = "half-open admits any number of calls at once"
-_STALE: Final = "an outcome of a call begun in an earlier epoch counts in the present one"
+
+@dataclass(frozen=True, slots=True)
+class Quirk:
+    """One deviation: in words, and the fields in which it shows."""
+
+    text: str
+    fields: Mapping[str, Any] = field(default_factory=dict)
 
 
-def _dialect(
-    name: str,
-    *,
-    deviations: Mapping[str, str] | None = None,
-    quirks: Mapping[str, Any] | None = None,
-    **parameters: Any,
-) -> BreakerSpec:
-    """`quirks` are the fields that leave the ideal; their ideal values are kept for `strict`."""
+def _dialect(name: str, quirks: Mapping[str, Quirk] | None = None, **parameters: Any) -> BreakerSpec:
+    """`quirks` go by the rule under which they are declared; the ideal values of their fields are kept for `strict`."""
     ideal = BreakerSpec()
     quirks = quirks or {}
+    differing = {key: value for quirk in quirks.values() for key, value in quirk.fields.items()}
     return replace(
         ideal,
         dialect=name,
-        **parameters,
-        **quirks,
-        deviations=dict(deviations or {}),
-        ideal={key: getattr(ideal, key) for key in quirks},
+        **{**parameters, **differing},
+        deviations={rule: quirk.text for rule, quirk in quirks.items()},
+        ideal={rule: {key: getattr(ideal, key) for key in quirk.fields} for rule, quirk in quirks.items()},
     )
 
+
+_UNBOUNDED: Final = Quirk("half-open admits any number of calls at once", {"permitted": None})
+_STALE: Final = Quirk(
+    "an outcome of a call begun in an earlier epoch counts in the present one", {"stale": "counted"}
+)
+_LATE: Final = Quirk("a late failure while open starts the wait anew", {"late_failure_restarts_wait": True})
 
 _ALL: Final = (
     _dialect("strict"),
@@ -44,71 +49,62 @@ _ALL: Final = (
     # ignores every outcome, HALF-OPEN takes any; BaseException (cancellation too) is a failure.
     _dialect(
         "purgatory",
-        deviations={"R8": _UNBOUNDED, "R13": _STALE, "R14": "a cancelled call counts as a failure"},
-        quirks={"permitted": None, "stale": "counted", "cancelled_as": "failure", "excluded_as": "success"},
+        {
+            "R8": _UNBOUNDED,
+            "R13": _STALE,
+            "R14": Quirk(
+                "a cancelled call counts as a failure, an excluded exception as a success",
+                {"cancelled_as": "failure", "excluded_as": "success"},
+            ),
+        },
         half_open_event="probe_end",
     ),
     # aiobreaker 1.2: counts failures in every state, so a late failure while open opens again (OPEN to OPEN).
     _dialect(
         "aiobreaker",
-        deviations={
-            "R1": "a late failure is reported as a transition from open to open",
-            "R7": "a late failure while open starts the wait anew",
+        {
+            "R1": Quirk("a late failure is reported as a transition from open to open", {"self_loops": True}),
+            "R7": _LATE,
             "R8": _UNBOUNDED,
             "R13": _STALE,
-            "R14": "an excluded exception counts as a success",
-        },
-        quirks={
-            "permitted": None,
-            "stale": "counted",
-            "late_failure_restarts_wait": True,
-            "self_loops": True,
-            "excluded_as": "success",
+            "R14": Quirk("an excluded exception counts as a success", {"excluded_as": "success"}),
         },
     ),
     # circuitbreaker 2.1: half-open is computed on reading; no events; any success closes, even while open.
     _dialect(
         "circuitbreaker",
-        deviations={
-            "R7": "a late failure while open starts the wait anew",
+        {
+            "R7": _LATE,
             "R8": _UNBOUNDED,
-            "R13": "a late success closes even an open breaker",
-            "R14": "a cancelled call counts as a success",
-        },
-        quirks={
-            "permitted": None,
-            "stale": "counted",
-            "late_failure_restarts_wait": True,
-            "cancelled_as": "success",
-            "excluded_as": "success",
+            "R13": Quirk(
+                "an outcome of an earlier epoch counts, and a late success closes even an open breaker",
+                {"stale": "counted", "success_while_open_closes": True},
+            ),
+            "R14": Quirk(
+                "a cancelled call and an excluded exception count as successes",
+                {"cancelled_as": "success", "excluded_as": "success"},
+            ),
         },
         entry="on_read",
-        events=False,
         half_open_event="none",
-        # open_remaining is rounded towards the next whole second on reading, and compared with 0: exact there.
     ),
     # hyx 0.0.2: a fresh half-open state per admitted call while failing; successes of any epoch are credited.
-    _dialect(
-        "hyx",
-        deviations={"R8": _UNBOUNDED, "R13": _STALE},
-        quirks={"permitted": None, "stale": "counted"},
-        events=False,
-        half_open_event="none",
-    ),
+    _dialect("hyx", {"R8": _UNBOUNDED, "R13": _STALE}, half_open_event="none"),
     # pybreaker 1.4: one lock around the whole call, so probes (and all calls) are serialised.
     _dialect(
         "pybreaker",
-        deviations={
-            "R14": "an excluded exception, and none else, counts as a success; cancellation as a failure"
+        {
+            "R14": Quirk(
+                "a cancelled call counts as a failure, an excluded exception as a success",
+                {"cancelled_as": "failure", "excluded_as": "success"},
+            )
         },
-        quirks={"cancelled_as": "failure", "excluded_as": "success"},
         probes="serialised",
     ),
     # Resilience4j: permits of half-open are counted in total; no epoch, so old results count in half-open.
     _dialect(
         "resilience4j",
-        deviations={"R13": _STALE},
-        quirks={"stale": "counted"},
+        {"R13": _STALE},
         trip="count",
         window=100,
         minimum_calls=100,
@@ -121,7 +117,7 @@ _ALL: Final = (
     # sony/gobreaker v2: a generation on every permit; closes after MaxRequests successes in a row.
     _dialect("gobreaker", failures=6, wait_ns=60_000_000_000),
     _dialect("cockatiel", entry="lazy"),
-    _dialect("opossum", deviations={"R13": _STALE}, quirks={"stale": "counted"}, entry="timer"),
+    _dialect("opossum", {"R13": _STALE}, entry="timer"),
     # No breaker at all: nothing may be rejected.
     _dialect("none", trip="never", events=False),
 )

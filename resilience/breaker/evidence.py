@@ -312,7 +312,10 @@ def _evidence(call: Call, arrivals: Sequence[Arrival], spec: BreakerSpec) -> Cal
         admitted = True if arrivals else None
     kind = "rejected" if rejected else spec.classify(call.outcome)
     if finish is None and not rejected:
-        kind = "running"
+        if call.note is None:
+            kind = "running"
+        else:  # whoever watched does not know whether it ended
+            kind, finish = "unknown", Interval(call.start.lo_ns, FOREVER_NS)
     if kind != "rejected" and len(arrivals) > 1 and kind != "running":
         kind = "unknown"  # attempts inside one call: how many outcomes the breaker was told is not known
     return CallEvidence(

@@ -59,6 +59,7 @@ class BreakerSpec:
     wait_cap_ns: int | None = None
     entry: str = "lazy"  # lazy (at the next request) | timer | on_read
     late_failure_restarts_wait: bool = False
+    success_while_open_closes: bool = False
 
     # half-open
     permitted: int | None = 1  # None: unbounded
@@ -120,18 +121,20 @@ class BreakerSpec:
         ):
             changes["trip"] = "time" if "window_ns" in changes else "count"
         # What somebody wrote down is a promise, not a quirk of the dialect.
-        kept = {key: value for key, value in base.ideal.items() if key not in changes}
+        kept = {
+            rule: {key: value for key, value in values.items() if key not in changes}
+            for rule, values in base.ideal.items()
+        }
         spec = replace(base, **changes, ideal=kept)
         _validate(spec, path)
         return spec
 
-    def idealised(self) -> BreakerSpec:
-        """The same parameters without the dialect's deviations: what `strict` judges by."""
-        return (
-            replace(self, **self.ideal, deviations={}, ideal={})
-            if self.ideal
-            else replace(self, deviations={})
-        )
+    def idealised(self, rule: str | None = None) -> BreakerSpec:
+        """The same parameters without the dialect's deviations (or without that of one rule): `strict`."""
+        if rule is not None:
+            return replace(self, **self.ideal.get(rule, {}))
+        fields_ = {key: value for values in self.ideal.values() for key, value in values.items()}
+        return replace(self, **fields_, deviations={}, ideal={})
 
     def wait_of(self, consecutive: int) -> tuple[int, int]:
         """(least, greatest) wait in ns of the n-th opening in a row, counted from 1."""
@@ -251,6 +254,7 @@ KEYS: Final[Mapping[str, tuple[str, Callable[[Any], Any]]]] = {
     "wait_cap_ms": ("wait_cap_ns", _ms),
     "entry": ("entry", _one_of("lazy", "timer", "on_read")),
     "late_failure_restarts_wait": ("late_failure_restarts_wait", _flag),
+    "success_while_open_closes": ("success_while_open_closes", _flag),
     "permitted": ("permitted", _permits),
     "probes": ("probes", _one_of("concurrent", "total", "serialised", "probabilistic")),
     "dwell_ms": ("dwell_ns", _ms),

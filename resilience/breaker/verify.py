@@ -12,12 +12,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
+from resilience.breaker.conform import Explainer
 from resilience.breaker.episodes import openings
 from resilience.breaker.evidence import Track, tracks
 from resilience.breaker.observation import Fault, Gap, Observation
 from resilience.breaker.path import find_path
 from resilience.breaker.report import BreakerReport, InstanceReport, RuleVerdict, Verdict, rule_order
-from resilience.breaker.rules import ALL
+from resilience.breaker.rules import ALL, SWEPT
 from resilience.breaker.rules.base import Case, Rule
 from resilience.breaker.spec import BreakerSpec
 
@@ -43,8 +44,15 @@ def verify(
     held_to = spec.idealised() if strict else spec
     origin_ns = min((_begin(entry) for entry in history), default=0)
     found = tracks(history, held_to)
+    cases = [Case(t, openings(t, held_to), held_to, origin_ns, Explainer(t, held_to)) for t in found]
+    peers = {
+        name: tuple(c.openings for c in cases if c.track.breaker == name)
+        for name in {track.breaker for track in found}
+    }
     return BreakerReport(
-        instances=tuple(_judge(track, held_to, rules, origin_ns) for track in found),
+        instances=tuple(
+            _judge(case.track, replace(case, peers=peers[case.track.breaker]), rules) for case in cases
+        ),
         spec=held_to.to_json(),
         strict=strict,
         origin_ns=origin_ns,
@@ -60,17 +68,19 @@ def _begin(entry: Observation) -> int:
     return entry.start.lo_ns if hasattr(entry, "start") else entry.at.lo_ns
 
 
-def _judge(track: Track, spec: BreakerSpec, rules: Sequence[Rule], origin_ns: int) -> InstanceReport:
-    case = Case(track, openings(track, spec), spec, origin_ns)
-    ideal = spec.idealised()
-    strict_case = replace(case, openings=openings(track, ideal), spec=ideal) if spec.deviations else case
-    verdicts = {rule.id: _apply(rule, case, strict_case) for rule in rules}
+def _judge(track: Track, case: Case, rules: Sequence[Rule]) -> InstanceReport:
+    ideals: dict[str, Case] = {}
+    for rule in case.spec.deviations:
+        ideal = case.spec.idealised(rule)
+        ideals[rule] = replace(
+            case, spec=ideal, openings=openings(track, ideal), explainer=Explainer(track, ideal)
+        )
     return InstanceReport(
         breaker=track.breaker,
         instance=track.instance,
         boot=track.boot,
         path=find_path(track, case.openings),
-        rules=verdicts,
+        rules={rule.id: _apply(rule, case, ideals.get(rule.id)) for rule in rules},
         observations={
             "calls": len(track.calls),
             "transitions": len(track.transitions),
@@ -83,17 +93,19 @@ def _judge(track: Track, spec: BreakerSpec, rules: Sequence[Rule], origin_ns: in
     )
 
 
-def _apply(rule: Rule, case: Case, ideal: Case) -> RuleVerdict:
-    declared = case.spec.deviations.get(rule.id)
+def _apply(rule: Rule, case: Case, ideal: Case | None) -> RuleVerdict:
     verdict = _checked(rule, case)
-    if declared is None or verdict.verdict is Verdict.FAIL:
+    if ideal is None or verdict.verdict is Verdict.FAIL:
         return verdict
     by_ideal = _checked(rule, ideal)
-    if by_ideal.verdict is Verdict.FAIL:
+    # A rule that the automaton judges may fail the ideal without being the only one that explains it.
+    refuted = ideal.explainer.conformance().stuck is not None and case.explainer.conformance().accepted
+    if by_ideal.verdict is Verdict.FAIL or (refuted and rule.id in SWEPT):
         return replace(
             by_ideal,
             verdict=Verdict.DECLARED,
-            reason=f"{declared} (dialect {case.spec.dialect}): {by_ideal.reason}",
+            reason=f"{case.spec.deviations[rule.id]} (dialect {case.spec.dialect})"
+            + (f": {by_ideal.reason}" if by_ideal.verdict is Verdict.FAIL else ""),
         )
     return by_ideal
 

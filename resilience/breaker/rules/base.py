@@ -11,11 +11,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
+from resilience.breaker.conform import Explainer
 from resilience.breaker.episodes import Opening
 from resilience.breaker.evidence import FOREVER_NS, CallEvidence, Track
 from resilience.breaker.observation import NS_PER_S, Interval
 from resilience.breaker.report import RuleVerdict, Verdict, Witness
 from resilience.breaker.spec import BreakerSpec
+from resilience.breaker.tokens import Token
 
 _SHOWN = 12  # lines of a witness; more would not be read
 
@@ -28,6 +30,10 @@ class Case:
     openings: tuple[Opening, ...]
     spec: BreakerSpec
     origin_ns: int
+    explainer: Explainer
+    peers: tuple[
+        tuple[Opening, ...], ...
+    ] = ()  # the openings of every instance of this breaker, this one's too
 
     def at(self, ns: int) -> str:
         """A time for people: seconds since the history began."""
@@ -46,6 +52,30 @@ class Case:
         if call.finish is not None:
             line += f", {call.outcome} at {self.within(call.finish)}"
         return line
+
+    def witness_lines(self) -> list[str]:
+        """The observations in the window that no configuration explains, the last one marked."""
+        known = self.explainer.conformance()
+        if known.stuck is None or known.window is None:
+            return []
+        found = self.explainer.tokens_for(self.spec)
+        inside = [t for t in found.all if t.lo_ns >= known.window.lo_ns and t.lo_ns <= known.at_ns]
+        inside.sort(key=lambda t: (t.lo_ns, t.hi_ns))
+        shown = [self._token(t) for t in inside if t is not known.stuck]
+        if len(shown) > _SHOWN - 1:
+            shown = [*shown[:3], f"... {len(shown) - _SHOWN + 2} more ...", *shown[-(_SHOWN - 5) :]]
+        return [*shown, f"{self._token(known.stuck)}   <- no explanation left"]
+
+    def _token(self, token: Token) -> str:
+        whose = f"call {self.track.calls[token.call].id}" if token.call >= 0 else "a call of unknown origin"
+        what = {
+            "A": f"{whose} let in",
+            "R": f"{whose} turned away",
+            "O": f"{whose} ended: {token.what}",
+            "T": f"event: to {token.what}",
+            "P": f"poll: {token.what}",
+        }[token.kind]
+        return f"{self.within(token.at)} {what}{' (uncertain)' if token.optional else ''}"
 
 
 @dataclass(slots=True)

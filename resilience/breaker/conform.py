@@ -1,0 +1,231 @@
+"""Whether a track has any explanation at all, and if not: since when, and what would have to be different.
+
+The sweep says at which observation the last explanation died. From there
+
+- the *witness* is the latest instant from which even a breaker in any state whatever cannot explain what followed;
+- the *blame* is found by changing one thing at a time and sweeping again: a parameter ("holds if failures = 4"), a habit
+  ("holds if rejections restart the wait") or, where neither explains it, one guard dropped altogether. Parameters
+  come first because an explanation that keeps every rule, with another number, is the simpler one.
+
+A history with holes in it is not explained: an unseen call can explain anything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Final, Protocol
+
+from resilience.breaker.automaton import Automaton, relax
+from resilience.breaker.evidence import Track
+from resilience.breaker.observation import Interval
+from resilience.breaker.spec import BreakerSpec
+from resilience.breaker.sweep import TooManyError, sweep
+from resilience.breaker.tokens import Token, Tokens, reported, tokens
+
+_GUARDS: Final = ("R2", "R3", "R4", "R5", "R6", "R7", "R8", "R9", "R10", "R11", "R12", "R13", "R14", "R17")
+_MS: Final = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One thing different: the rule it belongs to, in words, and the automaton that assumes it."""
+
+    rule: str
+    words: str
+    automaton: Automaton
+
+
+@dataclass(frozen=True, slots=True)
+class Conformance:
+    """What a sweep over a whole track came to.
+
+    `why_not` names the reason for which nothing can be said (then everything else is empty). `stuck` None: explained.
+    """
+
+    why_not: str = ""
+    stuck: Token | None = None
+    at_ns: int = 0
+    window: Interval | None = None
+    explained_by: tuple[Change, ...] = ()
+    most: int = 0
+
+    @property
+    def accepted(self) -> bool:
+        """Whether some trajectory explains every observation."""
+        return not self.why_not and self.stuck is None
+
+    @property
+    def blamed(self) -> frozenset[str]:
+        """The rules under which a single change explains the history."""
+        return frozenset(change.rule for change in self.explained_by)
+
+
+class Explainer:
+    """One track's tokens, swept under whatever automaton is asked about; nothing is swept twice."""
+
+    def __init__(self, track: Track, spec: BreakerSpec) -> None:
+        self.track = track
+        self.spec = spec
+        self.why_not = _unfit(track, spec)
+        self.automaton = Automaton(spec, reported(track, spec))
+        self._tokens: dict[tuple[object, ...], Tokens] = {}
+        self._known: Conformance | None = None
+
+    def tokens_for(self, spec: BreakerSpec) -> Tokens:
+        """Outcomes are classified by the specification, so another one may have other tokens."""
+        relevant = (spec.timeout_as, spec.cancelled_as, spec.excluded_as)
+        if relevant not in self._tokens:
+            track = self.track if spec is self.spec else _reclassified(self.track, spec)
+            self._tokens[relevant] = tokens(track, spec)
+        return self._tokens[relevant]
+
+    def explains(
+        self, automaton: Automaton, *, from_ns: int | None = None, until_ns: int | None = None
+    ) -> bool:
+        """Whether an automaton explains the observations in a window; above the cap: yes, for all we know."""
+        found = self.tokens_for(automaton.spec)
+        try:
+            start = (
+                None
+                if from_ns is None and self.track.fresh
+                else automaton.anything(from_ns or found.begin_ns)
+            )
+            return sweep(automaton, found, from_ns=from_ns, until_ns=until_ns, start=start).stuck is None
+        except TooManyError:
+            return True
+
+    def conformance(self) -> Conformance:
+        """Sweep the whole track once, and say what became of it."""
+        if self._known is None:
+            self._known = self._conformance()
+        return self._known
+
+    def _conformance(self) -> Conformance:
+        if self.why_not:
+            return Conformance(self.why_not)
+        found = self.tokens_for(self.spec)
+        try:
+            start = None if self.track.fresh else self.automaton.anything(found.begin_ns)
+            swept = sweep(self.automaton, found, start=start)
+        except TooManyError:
+            return Conformance("too coarse: more explanations than can be told apart")
+        if swept.stuck is None:
+            return Conformance(most=swept.most)
+        window = self._smallest(swept.at_ns, found.begin_ns)
+        return Conformance("", swept.stuck, swept.at_ns, window, tuple(self._blame(swept.at_ns)), swept.most)
+
+    def _smallest(self, at_ns: int, begin_ns: int) -> Interval:
+        """The latest start from which any configuration still gets stuck: gallop back, then halve."""
+        back = 50 * _MS
+        while at_ns - back > begin_ns and self.explains(self.automaton, from_ns=at_ns - back, until_ns=at_ns):
+            back *= 2
+        good, bad = back // 2, min(back, at_ns - begin_ns)
+        while bad - good > 2 * _MS:
+            middle = (good + bad) // 2
+            if self.explains(self.automaton, from_ns=at_ns - middle, until_ns=at_ns):
+                good = middle
+            else:
+                bad = middle
+        return Interval(at_ns - bad, at_ns)
+
+    def _blame(self, at_ns: int) -> Iterator[Change]:
+        horizon = at_ns + 2 * self.spec.wait_ns + (self.spec.timeout_ns or 0)
+        found = [c for c in self.alternatives() if self.explains(c.automaton)]
+        if not found:
+            guards = [Change(rule, f"{rule} is dropped", relax(self.automaton, rule)) for rule in _GUARDS]
+            found = [c for c in guards if self.explains(c.automaton, until_ns=horizon)]
+        yield from found
+
+    def alternatives(self) -> Iterator[Change]:
+        """Breakers that differ in one parameter or one habit, nearest first."""
+        spec, base = self.spec, self.automaton
+
+        def with_(rule: str, words: str, **fields: object) -> Change:
+            return Change(rule, words, replace(base, spec=replace(spec, **fields)))  # type: ignore[arg-type]
+
+        if spec.trip == "consecutive":
+            for fewer in range(spec.failures - 1, max(0, spec.failures - 4), -1):
+                yield with_("R2", f"failures = {fewer}", failures=fewer)
+            for more in range(spec.failures + 1, spec.failures + 4):
+                yield with_("R3", f"failures = {more}", failures=more)
+        elif spec.trip in {"count", "time"}:
+            if spec.minimum_calls > 1:
+                yield with_("R2", "minimum_calls = 1", minimum_calls=1)
+                yield with_(
+                    "R3", f"minimum_calls = {spec.minimum_calls + 1}", minimum_calls=spec.minimum_calls + 1
+                )
+            if spec.ratio is not None:
+                yield with_("R2", f"ratio = {spec.ratio * 0.8:.2f}", ratio=spec.ratio * 0.8)
+                yield with_(
+                    "R3", f"ratio = {min(1.0, spec.ratio * 1.25):.2f}", ratio=min(1.0, spec.ratio * 1.25)
+                )
+        if spec.trip != "never":
+            yield with_("R3", "it never opens", trip="never")
+            yield from self._waits(with_)
+            yield from self._half_open(with_)
+            flipped = "ignored" if spec.stale == "counted" else "counted"
+            yield with_("R13", f"stale outcomes are {flipped}", stale=flipped)
+            for outcome in ("cancelled", "excluded"):
+                if any(c.outcome == outcome for c in self.track.calls):
+                    for kind in {"failure", "success", "neutral"} - {getattr(spec, f"{outcome}_as")}:
+                        yield with_("R14", f"{outcome} calls count as {kind}", **{f"{outcome}_as": kind})
+
+    def _waits(self, with_: _With) -> Iterator[Change]:
+        spec, base = self.spec, self.automaton
+        for rule, factor in (("R5", 0.9), ("R5", 0.75), ("R5", 0.5), ("R6", 1.1), ("R6", 1.3), ("R6", 2.0)):
+            wait = round(spec.wait_ns * factor)
+            yield with_(rule, f"wait = {wait / 1e6:.0f} ms", wait_ns=wait, wait_max_ns=None)
+        if spec.backoff != 1.0:
+            yield with_("R18", "there is no back-off", backoff=1.0)
+        late = spec.late_failure_restarts_wait
+        words = f"late failures {'do not restart' if late else 'restart'} the wait"
+        yield with_("R7", words, late_failure_restarts_wait=not late)
+        habit = "rejection_restarts_wait"
+        yield Change("R7", "rejections restart the wait", replace(base, habit=habit))
+
+    def _half_open(self, with_: _With) -> Iterator[Change]:
+        spec, base = self.spec, self.automaton
+        if spec.permitted is not None:
+            for more in (spec.permitted + 1, spec.permitted + 2):
+                yield with_("R8", f"permitted = {more}", permitted=more)
+            yield with_("R8", "permitted is unbounded", permitted=None, close_ratio=None)
+            yield Change("R9", "an ended probe keeps its slot", replace(base, habit="slot_kept"))
+        if spec.close_ratio is None:
+            yield with_("R10", f"successes = {spec.successes + 1}", successes=spec.successes + 1)
+            if spec.successes > 1:
+                yield with_("R10", f"successes = {spec.successes - 1}", successes=spec.successes - 1)
+            yield with_("R11", "failing probes are ignored", reopen_on_failure=not spec.reopen_on_failure)
+        yield Change("R12", "the count survives closing", replace(base, habit="count_survives"))
+
+
+class _With(Protocol):
+    """Builds a Change from changed fields."""
+
+    def __call__(self, rule: str, words: str, **fields: object) -> Change: ...
+
+
+def _unfit(track: Track, spec: BreakerSpec) -> str:
+    """Why a track cannot be swept; "" if it can."""
+    if not track.calls:
+        return "no calls observed"
+    if track.lost("calls", "wire"):
+        return "truncated"
+    if spec.trip == "time" or spec.tumbling or spec.slow_ratio is not None or spec.rejections_count:
+        return "not modelled: this kind of window"
+    if spec.evaluation_ns:
+        return "not modelled: periodic evaluation"
+    if any(t.manual or {t.from_state, t.to_state} & {"forced_open", "disabled"} for t in track.transitions):
+        return "not modelled: manual transitions"
+    return ""
+
+
+def _reclassified(track: Track, spec: BreakerSpec) -> Track:
+    fixed = {"success", "failure", "neutral"}
+    return replace(
+        track,
+        calls=tuple(
+            replace(c, kind=spec.classify(c.outcome)) if c.kind in fixed and c.outcome != "unknown" else c
+            for c in track.calls
+        ),
+    )

@@ -1,0 +1,62 @@
+"""Rules that the automaton judges: what they share.
+
+Such a rule is a guard of the automaton. It FAILs if the history has no explanation and changing what this rule says
+is what explains it. It PASSes if the history is explained *and* would not be by a breaker that breaks just this rule in
+the ways listed for it (a threshold one off, a longer wait, ...): only then was it tested. Otherwise the history is
+silent about it, and the verdict is UNKNOWN with the alternative that the traffic did not rule out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from resilience.breaker.rules.base import Case, Finding, Rule
+
+
+def swept(rule: str, title: str, stimulus: str, applies: Callable[[Case], bool] | None = None) -> Rule:
+    """A rule whose verdict is read off the conformance of the track."""
+
+    def check(case: Case) -> Finding:
+        found = Finding(idle_why="not exercised")
+        if applies is not None and not applies(case):
+            found.idle_why = "does not apply to this specification"
+            return found
+        known = case.explainer.conformance()
+        if known.why_not:
+            found.open_question(known.why_not)
+        elif known.stuck is not None:
+            _blamed(rule, case, found)
+        else:
+            _tested(rule, case, found)
+        return found
+
+    return Rule(rule, title, check, stimulus)
+
+
+def _blamed(rule: str, case: Case, found: Finding) -> None:
+    known = case.explainer.conformance()
+    if rule not in known.blamed:
+        found.open_question("not judged: the history has no explanation, see R17")
+        return
+    words = [change.words for change in known.explained_by]
+    if known.blamed == {rule}:
+        assert known.window is not None
+        found.fail(
+            f"explained only if {' or '.join(words)}",
+            known.window,
+            case.witness_lines(),
+            *[f"holds if {word}" for word in words],
+        )
+    else:
+        found.open_question(f"one of {', '.join(sorted(known.blamed))} is violated, see R17")
+
+
+def _tested(rule: str, case: Case, found: Finding) -> None:
+    """Every breaker that differs just here must be refuted; else say which one is not."""
+    others = [change for change in case.explainer.alternatives() if change.rule == rule]
+    for change in others:
+        if case.explainer.explains(change.automaton):
+            found.idle_why = f"not exercised: would also be explained if {change.words}"
+            found.exercised = 0
+            return
+        found.exercised += 1

@@ -71,18 +71,17 @@ class Stage:
 
 @dataclass(frozen=True, slots=True)
 class Chain:
-    """The stages of one direction of one connection. Made empty with `Chain(cap_bytes=...)`."""
+    """The stages of one direction of one connection, and the bytes that they keep back.
+
+    Made empty with `Chain(cap_bytes=...)`.
+    """
 
     cap_bytes: int
     stages: tuple[Stage, ...] = ()
     paused: bool = False
     finished: bool = False
     alarm_ns: int | None = None
-
-    @property
-    def held_bytes(self) -> int:
-        """Bytes that all stages keep back."""
-        return sum(stage.toxic.held_bytes(stage.state) for stage in self.stages)
+    held_bytes: int = 0
 
 
 _Step = tuple[Chain, tuple[Output, ...]]
@@ -189,12 +188,12 @@ def _settle(chain: Chain, stages: list[Stage], out: list[Effect]) -> _Step:
         alarm_ns = None
     elif alarm_ns is not None and alarm_ns != chain.alarm_ns:
         outputs.append(WakeAt(alarm_ns))
-    settled = Chain(chain.cap_bytes, tuple(stages), chain.paused, finished, alarm_ns)
-    held_bytes = settled.held_bytes
-    if not settled.paused and held_bytes > chain.cap_bytes:
+    held_bytes = sum(stage.toxic.held_bytes(stage.state) for stage in stages)
+    paused = chain.paused
+    if not paused and held_bytes > chain.cap_bytes:
         outputs.append(Pause())
-        settled = replace(settled, paused=True)
-    elif settled.paused and held_bytes <= chain.cap_bytes // 2:
+        paused = True
+    elif paused and held_bytes <= chain.cap_bytes // 2:
         outputs.append(Resume())
-        settled = replace(settled, paused=False)
-    return settled, tuple(outputs)
+        paused = False
+    return Chain(chain.cap_bytes, tuple(stages), paused, finished, alarm_ns, held_bytes), tuple(outputs)

@@ -146,7 +146,7 @@ class Assembly:
         group.append(child)
         assert self._directory is not None
         children = (*self._services, *self._databases, *self._front)
-        write_owner(self._directory, [identity for identity in (c.identity() for c in children) if identity])
+        write_owner(self._directory, [child.identity for child in children if child.identity])
 
     def _port(self, name: str) -> str:
         return str(self._options.ports.get(name, 0))

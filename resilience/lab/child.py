@@ -10,9 +10,9 @@ Ending is SIGTERM (or what the program calls a fast shutdown), SIGCONT in case a
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import ctypes
 import json
+import logging
 import os
 import signal
 import sys
@@ -24,6 +24,8 @@ from typing import Any
 from resilience.lab.identity import ProcessId
 from resilience.lab.system import StackError
 from resilience.lab.unprivileged import Account
+
+LOG = logging.getLogger("chaos_spike.lab")
 
 _PR_SET_PDEATHSIG = 1
 _TAIL_LINES = 15
@@ -64,6 +66,7 @@ class Child:
     def __init__(self, program: Program, process: asyncio.subprocess.Process, log: Path) -> None:
         self.program = program
         self.pid = process.pid
+        self.identity = ProcessId.of(process.pid)
         self._process = process
         self._log = log
         self._drain: asyncio.Task[None] | None = None
@@ -91,10 +94,6 @@ class Child:
             except OSError as error:
                 raise StackError(f"{program.name} cannot be started: {error}") from error
         return cls(program, process, log)
-
-    def identity(self) -> ProcessId | None:
-        """The process, told apart from whoever gets its pid later."""
-        return ProcessId.of(self.pid)
 
     @property
     def ended(self) -> bool:
@@ -147,6 +146,7 @@ class Child:
                 async with asyncio.timeout(grace_s):
                     await self._process.wait()
             except TimeoutError:
+                LOG.warning("%s did not end within %g s and is killed", self.program.name, grace_s)
                 self._send(signal.SIGKILL)
                 await self._process.wait()
         if self._process.stdin is not None:
@@ -156,5 +156,6 @@ class Child:
             await asyncio.gather(self._drain, return_exceptions=True)
 
     def _send(self, number: signal.Signals) -> None:
-        with contextlib.suppress(ProcessLookupError):
-            self._process.send_signal(number)
+        # Not Popen.send_signal: it reaps the child behind the back of asyncio, which then reports a status of its own.
+        if self.identity is not None:
+            self.identity.send(number)

@@ -36,11 +36,14 @@ return 1
 """
 
 
-def cache_client(url: str, timeout_ms: int) -> Redis:
-    """A client that gives up soon and never retries: its default of ten retries would hide an outage."""
+def cache_client(url: str, timeout_ms: int, *, blocking_reads: bool = False) -> Redis:
+    """A client that gives up soon and never retries: its default of ten retries would hide an outage.
+
+    With `blocking_reads` only connecting is limited: a subscriber may hear nothing for hours.
+    """
     return Redis.from_url(
         url,
-        socket_timeout=timeout_ms / 1000,
+        socket_timeout=None if blocking_reads else timeout_ms / 1000,
         socket_connect_timeout=timeout_ms / 1000,
         retry=Retry(NoBackoff(), 0),
         max_connections=256,

@@ -25,6 +25,7 @@ from resilience.breaker.tokens import Token, Tokens, reported, tokens
 
 _GUARDS: Final = ("R2", "R3", "R4", "R5", "R6", "R7", "R8", "R9", "R10", "R11", "R12", "R13", "R14", "R17")
 _MS: Final = 1_000_000
+_ASKED_CAP: Final = 512  # a side question is not worth as many configurations as the verdict itself
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,19 +47,12 @@ class Conformance:
     why_not: str = ""
     stuck: Token | None = None
     at_ns: int = 0
-    window: Interval | None = None
-    explained_by: tuple[Change, ...] = ()
     most: int = 0
 
     @property
     def accepted(self) -> bool:
         """Whether some trajectory explains every observation."""
         return not self.why_not and self.stuck is None
-
-    @property
-    def blamed(self) -> frozenset[str]:
-        """The rules under which a single change explains the history."""
-        return frozenset(change.rule for change in self.explained_by)
 
 
 class Explainer:
@@ -71,6 +65,8 @@ class Explainer:
         self.automaton = Automaton(spec, reported(track, spec))
         self._tokens: dict[tuple[object, ...], Tokens] = {}
         self._known: Conformance | None = None
+        self._window: Interval | None = None
+        self._explanations: tuple[Change, ...] | None = None
 
     def tokens_for(self, spec: BreakerSpec) -> Tokens:
         """Outcomes are classified by the specification, so another one may have other tokens."""
@@ -91,7 +87,8 @@ class Explainer:
                 if from_ns is None and self.track.fresh
                 else automaton.anything(from_ns or found.begin_ns)
             )
-            return sweep(automaton, found, from_ns=from_ns, until_ns=until_ns, start=start).stuck is None
+            swept = sweep(automaton, found, from_ns=from_ns, until_ns=until_ns, start=start, cap=_ASKED_CAP)
+            return swept.stuck is None
         except TooManyError:
             return True
 
@@ -112,11 +109,21 @@ class Explainer:
             return Conformance("too coarse: more explanations than can be told apart")
         if swept.stuck is None:
             return Conformance(most=swept.most)
-        window = self._smallest(swept.at_ns, found.begin_ns)
-        return Conformance("", swept.stuck, swept.at_ns, window, tuple(self._blame(swept.at_ns)), swept.most)
+        return Conformance("", swept.stuck, swept.at_ns, swept.most)
+
+    def window(self) -> Interval:
+        """The latest start from which any configuration still gets stuck: gallop back, then halve."""
+        if self._window is None:
+            self._window = self._smallest(self.conformance().at_ns, self.tokens_for(self.spec).begin_ns)
+        return self._window
+
+    def explanations(self) -> tuple[Change, ...]:
+        """The single changes that explain an inexplicable history."""
+        if self._explanations is None:
+            self._explanations = tuple(self._blame(self.conformance().at_ns))
+        return self._explanations
 
     def _smallest(self, at_ns: int, begin_ns: int) -> Interval:
-        """The latest start from which any configuration still gets stuck: gallop back, then halve."""
         back = 50 * _MS
         while at_ns - back > begin_ns and self.explains(self.automaton, from_ns=at_ns - back, until_ns=at_ns):
             back *= 2

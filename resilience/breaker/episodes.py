@@ -131,6 +131,7 @@ class _Run:
     earliest_hi: int
     calls: int = 1
     first_success_ns: int = FOREVER_NS
+    first_failure_ns: int = FOREVER_NS
 
     def take(self, call: CallEvidence) -> None:
         self.latest_lo = max(self.latest_lo, call.decision.lo_ns)
@@ -147,12 +148,17 @@ def _runs(track: Track) -> list[_Run]:
             run = runs[-1]
         elif len(runs) > 1 and call.decision.lo_ns <= runs[-1].earliest_hi:
             run = runs[-2]
+        elif not call.admitted and len(runs) > 1 and runs[-1].first_failure_ns > call.decision.hi_ns:
+            # Turned away by a half-open breaker that is full: no failure can have opened it since.
+            continue
         else:
             run = _Run(call.admitted, call.decision.lo_ns, call.decision.hi_ns, calls=0)
             runs.append(run)
         run.take(call)
         if call.admitted and call.kind == "success" and call.finish:
             run.first_success_ns = min(run.first_success_ns, call.finish.hi_ns)
+        elif call.admitted and call.kind in {"failure", "unknown"} and call.finish:
+            run.first_failure_ns = min(run.first_failure_ns, call.finish.lo_ns)
     return runs
 
 

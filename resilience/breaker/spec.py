@@ -75,7 +75,7 @@ class BreakerSpec:
 
     # what is promised around it
     scope: str = "instance"
-    reject_ns: int | None = None  # None: half the call time-out, or 100 ms
+    reject_ns: int | None = None  # None: half the call time-out, at least 100 ms
     half_open_event: str = "entry"  # entry | probe_end | none: when the event about half-open is emitted
     events: bool = True  # the breaker reports its transitions
     event_delay_ns: int = 250_000_000
@@ -151,7 +151,7 @@ class BreakerSpec:
         """A rejection that takes longer than this is no fast failure."""
         if self.reject_ns is not None:
             return self.reject_ns
-        return self.timeout_ns // 2 if self.timeout_ns else 100 * NS_PER_MS
+        return max(100 * NS_PER_MS, (self.timeout_ns or 0) // 2)
 
     def classify(self, outcome: str) -> str:
         """failure, success, neutral or unknown, for an outcome of the history format that is not a rejection."""

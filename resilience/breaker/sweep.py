@@ -49,17 +49,21 @@ def sweep(
     from_ns: int | None = None,
     until_ns: int | None = None,
     start: Iterable[tuple[Key, Clock]] | None = None,
+    cap: int = CAP,
 ) -> Swept:
     """Explain the tokens that lie wholly within [from_ns, until_ns]; raises TooManyError above the cap.
 
     `start` is the set to begin with; by default "closed, nothing counted" at the very beginning.
     """
     begin = [(Key("closed"), Clock(tokens.begin_ns))] if start is None else list(start)
-    return _Sweep(automaton, begin, tokens).run(from_ns, until_ns)
+    return _Sweep(automaton, begin, tokens, cap).run(from_ns, until_ns)
 
 
 class _Sweep:
-    def __init__(self, automaton: Automaton, start: Sequence[tuple[Key, Clock]], tokens: Tokens) -> None:
+    def __init__(
+        self, automaton: Automaton, start: Sequence[tuple[Key, Clock]], tokens: Tokens, cap: int
+    ) -> None:
+        self.cap = cap
         self.automaton = automaton
         self.spec: BreakerSpec = automaton.spec
         self.tokens = tokens
@@ -209,7 +213,7 @@ class _Sweep:
             if known is not None and known.hull(clock) == known:
                 continue
             seen[key] = clock if known is None else known.hull(clock)
-            if len(seen) > CAP:
+            if len(seen) > self.cap:
                 raise TooManyError
             stack.extend(self._settle(*after) for after in self._successors(key, clock, now))
         self.most = max(self.most, len(seen))

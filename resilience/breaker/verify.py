@@ -17,7 +17,7 @@ from resilience.breaker.episodes import openings
 from resilience.breaker.evidence import Track, tracks
 from resilience.breaker.observation import Fault, Gap, Observation
 from resilience.breaker.path import find_path
-from resilience.breaker.report import BreakerReport, InstanceReport, RuleVerdict, Verdict, rule_order
+from resilience.breaker.report import BreakerReport, InstanceReport, RuleVerdict, Verdict, Witness, rule_order
 from resilience.breaker.rules import ALL, SWEPT
 from resilience.breaker.rules.base import Case, Rule
 from resilience.breaker.spec import BreakerSpec
@@ -97,15 +97,19 @@ def _apply(rule: Rule, case: Case, ideal: Case | None) -> RuleVerdict:
     verdict = _checked(rule, case)
     if ideal is None or verdict.verdict is Verdict.FAIL:
         return verdict
+    if rule.id in SWEPT or not case.track.transitions:
+        if case.explainer.conformance().accepted and ideal.explainer.conformance().stuck is not None:
+            # Explained with the deviation, and not without it: no other rule needs to be looked at.
+            reason = f"{case.spec.deviations[rule.id]} (dialect {case.spec.dialect})"
+            witness = Witness(ideal.explainer.window(), tuple(ideal.witness_lines()))
+            return replace(verdict, verdict=Verdict.DECLARED, reason=reason, witness=witness, exercised=1)
+        return verdict
     by_ideal = _checked(rule, ideal)
-    # A rule that the automaton judges may fail the ideal without being the only one that explains it.
-    refuted = ideal.explainer.conformance().stuck is not None and case.explainer.conformance().accepted
-    if by_ideal.verdict is Verdict.FAIL or (refuted and rule.id in SWEPT):
+    if by_ideal.verdict is Verdict.FAIL:
         return replace(
             by_ideal,
             verdict=Verdict.DECLARED,
-            reason=f"{case.spec.deviations[rule.id]} (dialect {case.spec.dialect})"
-            + (f": {by_ideal.reason}" if by_ideal.verdict is Verdict.FAIL else ""),
+            reason=f"{case.spec.deviations[rule.id]} (dialect {case.spec.dialect}): {by_ideal.reason}",
         )
     return by_ideal
 

@@ -56,10 +56,11 @@ class Case:
     def witness_lines(self) -> list[str]:
         """The observations in the window that no configuration explains, the last one marked."""
         known = self.explainer.conformance()
-        if known.stuck is None or known.window is None:
+        if known.stuck is None:
             return []
+        window = self.explainer.window()
         found = self.explainer.tokens_for(self.spec)
-        inside = [t for t in found.all if t.lo_ns >= known.window.lo_ns and t.lo_ns <= known.at_ns]
+        inside = [t for t in found.all if t.lo_ns >= window.lo_ns and t.lo_ns <= known.at_ns]
         inside.sort(key=lambda t: (t.lo_ns, t.hi_ns))
         shown = [self._token(t) for t in inside if t is not known.stuck]
         if len(shown) > _SHOWN - 1:

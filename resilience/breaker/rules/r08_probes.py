@@ -9,10 +9,13 @@ from __future__ import annotations
 from resilience.breaker.episodes import Opening
 from resilience.breaker.evidence import FOREVER_NS, CallEvidence
 from resilience.breaker.rules.base import Case, Finding, Rule, hull
+from resilience.breaker.rules.swept import judged
 
 
 def check(case: Case) -> Finding:
     """Sweep each half-open state for its greatest certain and greatest possible number of probes."""
+    if not case.track.transitions:
+        return judged("R8", case)
     found = Finding()
     permitted = case.spec.permitted
     total = case.spec.probes == "total"
@@ -63,10 +66,7 @@ def _certain(case: Case, opening: Opening, *, total: bool) -> list[_Span]:
 
 def _end_of_half_open(case: Case, opening: Opening) -> int:
     """The last instant that is certainly still half-open."""
-    if opening.source == "events":
-        return opening.resolved.lo_ns - case.spec.delta_ns if opening.resolved else FOREVER_NS
-    # The wire alone: until any outcome could have closed it.
-    return min((c.finish.lo_ns for c in opening.probes(case.spec.delta_ns) if c.finish), default=FOREVER_NS)
+    return opening.resolved.lo_ns - case.spec.delta_ns if opening.resolved else FOREVER_NS
 
 
 def _possible(case: Case, opening: Opening, *, total: bool) -> list[_Span]:

@@ -9,22 +9,23 @@ from resilience.breaker.episodes import Opening
 from resilience.breaker.observation import Interval
 from resilience.breaker.rules import outcomes
 from resilience.breaker.rules.base import Case, Finding, Rule, ms
+from resilience.breaker.rules.swept import judged
 
 
 def check(case: Case) -> Finding:
     """Each half-open state: whether a failure failed to open it, or it opened without one."""
+    if not case.track.transitions:
+        return judged("R11", case)
     found = Finding()
     if case.spec.close_ratio is not None or not case.spec.reopen_on_failure:
         found.idle_why = "reopens by ratio: judged by the automaton"
         return found
     for opening in case.openings:
-        if opening.half_open is None or opening.source == "wire":
+        if opening.half_open is None:
             continue
         late = _ignored(case, opening, found)
         if opening.to == "open" and opening.resolved is not None and not late:
             _reopened(case, opening, opening.resolved, found)
-    if not found.exercised and any(o.source == "wire" for o in case.openings):
-        found.idle_why = "no events: the wire does not tell half-open from closed"
     return found
 
 

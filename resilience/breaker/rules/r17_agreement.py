@@ -26,11 +26,10 @@ def check(case: Case) -> Finding:
         found.idle_why = "only one source of evidence"
         found.margin = f"at most {known.most} explanations at a time"
         return found
-    assert known.window is not None
-    words = [change.words for change in known.explained_by]
+    words = [change.words for change in case.explainer.explanations()]
     found.fail(
         f"no trajectory explains what was observed up to {case.at(known.at_ns)}",
-        known.window,
+        case.explainer.window(),
         case.witness_lines(),
         *([f"holds if {word}" for word in words] or ["no single change explains it"]),
     )

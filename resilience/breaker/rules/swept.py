@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from resilience.breaker.report import rule_order
 from resilience.breaker.rules.base import Case, Finding, Rule
 
 
@@ -17,38 +18,41 @@ def swept(rule: str, title: str, stimulus: str, applies: Callable[[Case], bool] 
     """A rule whose verdict is read off the conformance of the track."""
 
     def check(case: Case) -> Finding:
-        found = Finding(idle_why="not exercised")
         if applies is not None and not applies(case):
-            found.idle_why = "does not apply to this specification"
-            return found
-        known = case.explainer.conformance()
-        if known.why_not:
-            found.open_question(known.why_not)
-        elif known.stuck is not None:
-            _blamed(rule, case, found)
-        else:
-            _tested(rule, case, found)
-        return found
+            return Finding(idle_why="does not apply to this specification")
+        return judged(rule, case)
 
     return Rule(rule, title, check, stimulus)
 
 
-def _blamed(rule: str, case: Case, found: Finding) -> None:
+def judged(rule: str, case: Case) -> Finding:
+    """What the automaton says of a rule; rules with a look of their own come here where only the wire was seen."""
+    found = Finding()
     known = case.explainer.conformance()
-    if rule not in known.blamed:
+    if known.why_not:
+        found.open_question(known.why_not)
+    elif known.stuck is not None:
+        _blamed(rule, case, found)
+    else:
+        _tested(rule, case, found)
+    return found
+
+
+def _blamed(rule: str, case: Case, found: Finding) -> None:
+    changes = case.explainer.explanations()
+    blamed = {change.rule for change in changes}
+    words = [change.words for change in changes]
+    if rule not in blamed:
         found.open_question("not judged: the history has no explanation, see R17")
-        return
-    words = [change.words for change in known.explained_by]
-    if known.blamed == {rule}:
-        assert known.window is not None
+    elif len(blamed) > 1:
+        found.open_question(f"one of {', '.join(sorted(blamed, key=rule_order))} is violated, see R17")
+    else:
         found.fail(
             f"explained only if {' or '.join(words)}",
-            known.window,
+            case.explainer.window(),
             case.witness_lines(),
             *[f"holds if {word}" for word in words],
         )
-    else:
-        found.open_question(f"one of {', '.join(sorted(known.blamed))} is violated, see R17")
 
 
 def _tested(rule: str, case: Case, found: Finding) -> None:

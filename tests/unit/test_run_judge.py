@@ -1,0 +1,197 @@
+"""The judge on records written by hand: precedence of verdicts, and what missing evidence comes to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from resilience.metrics.histogram import Histogram
+from resilience.plan import load_text
+from resilience.run.judge import judge_record
+from resilience.run.record import RunReader, RunRecorder
+
+S = 10**9
+EPOCH = 1_000 * S
+PLAN = """\
+version: 1
+name: demo
+purpose: Show how the judge decides.
+lab: {}
+phases:
+  - {name: baseline, duration: 10s}
+  - {name: spike, duration: 10s}
+  - {name: recovery, duration: 15s}
+load:
+  orders:
+    http: {url: "/orders"}
+    rate: 20/s
+faults:
+  - {id: down, proxy: db, enabled: false, start: spike+2s, duration: 4s}
+expect:
+  calm: {load: orders, phase: baseline, p95: "< 50ms", errors: "< 1%"}
+  protected: {load: orders, fault: down, errors: "< 1%"}
+  recovers: {fault: down, load: orders, time_to_recover: "< 3s"}
+"""
+Change = Callable[[dict[str, Any]], dict[str, Any] | None]
+
+
+def phase_of(second: int) -> str:
+    """The phase of a second of the plan above."""
+    return "baseline" if second < 10 else "spike" if second < 20 else "recovery"
+
+
+def bins(second: int, *, failed: int = 0, ms: int = 5) -> dict[str, Any]:
+    """One second of twenty orders."""
+    times, lag = Histogram(), Histogram()
+    times.record(ms * 1_000_000, 20 - failed)
+    lag.record(1_000_000, 20)
+    good = 20 - failed
+    return {
+        "kind": "bins", "worker": 0, "load": "orders", "phase": phase_of(second), "s": second, "first": 20,
+        "n": {"offered": 20, "attempts": 20, "ok": good, "good": good, "5xx": failed},
+        "r": times.to_json(), "lag": lag.to_json(),
+    }  # fmt: skip
+
+
+def fault(step: str, at_s: float) -> dict[str, Any]:
+    """One step of the fault's life."""
+    ns = EPOCH + int(at_s * S)
+    return {"id": "down", "step": step, "at": [ns, ns + 1_000_000], "detail": {}}
+
+
+STEPS = (("injected", 12.0), ("healed", 16.0), ("verified", 16.1))
+
+
+def record(
+    folder: Path,
+    *,
+    failing: range = range(0),
+    steps: tuple[tuple[str, float], ...] = STEPS,
+    ended: dict[str, Any] | None = None,
+    epoch: bool = True,
+    lag_ms: int = 1,
+    plan: str = PLAN,
+) -> RunReader:
+    """Write a record of the plan above; what is not told otherwise went well."""
+    loaded = load_text(plan, source="plan.yaml", environment={})
+    recorder = RunRecorder(folder)
+    recorder.text("plan.yaml", loaded.recorded)
+    recorder.json("timeline.json", loaded.timeline.to_json())
+    recorder.event("run", t_ns=EPOCH, state="started", run_id="r", seed=1, strict=False)
+    if epoch:
+        recorder.event("run", t_ns=EPOCH, state="epoch", epoch_ns=EPOCH)
+        for second in range(35):
+            message = bins(second, failed=10 if second in failing else 0)
+            if lag_ms != 1:
+                lag = Histogram()
+                lag.record(lag_ms * 1_000_000, 20)
+                message["lag"] = lag.to_json()
+            recorder.message(message)
+            recorder.message(
+                {"kind": "worker", "worker": 0, "t": EPOCH + (second + 1) * S, "cpu": 0.1,
+                 "in_flight": {"orders": 1}, "fds": 10, "rss_bytes": 1}
+            )  # fmt: skip
+        recorder.message(
+            {"kind": "end", "worker": 0, "load": "orders", "scheduled": 700, "started": 700, "finished": 700,
+             "herd_spread_ns": None, "epoch_ns": EPOCH, "t": EPOCH + 35 * S}
+        )  # fmt: skip
+    for step, at_s in steps:
+        recorder.event("fault", t_ns=EPOCH, **fault(step, at_s))
+    over = {"reason": "completed", "detail": "", "signal": 0} if ended is None else ended
+    if over:
+        recorder.event("run", t_ns=EPOCH + 36 * S, state="ended", **over)
+    recorder.close()
+    return RunReader(folder)
+
+
+def by_id(verdict: dict[str, Any]) -> dict[str, str]:
+    """Verdict of each expectation."""
+    return {row["id"]: row["verdict"] for row in verdict["expectations"]}
+
+
+def test_judge_passes_a_run_in_which_everything_held(tmp_path: Path) -> None:
+    """All expectations, with figures; recovery as an interval; the fault with its times."""
+    verdict = judge_record(record(tmp_path / "run"))
+    assert verdict["verdict"] == "pass", verdict["reason"]
+    assert by_id(verdict) == {"calm": "pass", "protected": "pass", "recovers": "pass"}
+    assert verdict["recovery"]["down"]["time_to_recover_s"]["plus_minus"] <= 0.5
+    assert verdict["faults"][0]["verified"] is True
+    assert verdict["faults"][0]["injected"]["at_s"] == [12.0, 12.001]
+
+
+def test_judge_fails_on_a_broken_expectation_and_says_when(tmp_path: Path) -> None:
+    """Half of the orders fail from second 13 on: named, with the second."""
+    verdict = judge_record(record(tmp_path / "run", failing=range(13, 16)))
+    assert verdict["verdict"] == "fail"
+    assert verdict["reason"].startswith("protected: expected errors < 1%")
+    broken = next(row for row in verdict["expectations"] if row["id"] == "protected")
+    assert broken["at_s"] == 13
+    assert broken["observed"] == "errors 50.0 %"
+
+
+def test_judge_fails_a_system_that_does_not_come_back(tmp_path: Path) -> None:
+    """Errors that go on for eight seconds after healing are a recovery of eight seconds."""
+    verdict = judge_record(record(tmp_path / "run", failing=range(13, 24)))
+    assert by_id(verdict)["recovers"] == "fail"
+
+
+def test_judge_calls_too_coarse_what_straddles_the_bound(tmp_path: Path) -> None:
+    """Recovered after 2.9 to 3.9 s against "< 3s" is neither."""
+    verdict = judge_record(record(tmp_path / "run", failing=range(13, 19)))
+    recovers = next(row for row in verdict["expectations"] if row["id"] == "recovers")
+    assert recovers["verdict"] == "unknown", recovers
+
+
+def test_judge_puts_a_fault_left_in_place_before_everything(tmp_path: Path) -> None:
+    """Never verified: unhealed, exit 5, also when expectations are broken."""
+    verdict = judge_record(record(tmp_path / "run", failing=range(13, 16), steps=STEPS[:2]))
+    assert verdict["verdict"] == "unhealed"
+    assert "fail" in verdict["also"]
+
+
+def test_judge_of_a_dead_runner_is_aborted(tmp_path: Path) -> None:
+    """A record without an end belongs to a runner that died."""
+    verdict = judge_record(record(tmp_path / "run", ended={}))
+    assert verdict["verdict"] == "aborted"
+    assert "died" in verdict["reason"]
+
+
+def test_judge_of_a_spoilt_run_is_invalid_whatever_else(tmp_path: Path) -> None:
+    """A generator 40 ms behind spoils a run, broken expectations or not."""
+    verdict = judge_record(record(tmp_path / "run", failing=range(13, 16), lag_ms=40))
+    assert verdict["verdict"] == "invalid"
+    assert "lag p99" in verdict["reason"]
+
+
+def test_judge_without_the_fault_proves_nothing(tmp_path: Path) -> None:
+    """A fault that was never in place: unknown, never a pass."""
+    verdict = judge_record(record(tmp_path / "run", steps=()))
+    assert verdict["verdict"] == "unknown"
+    assert by_id(verdict) == {"calm": "pass", "protected": "unknown", "recovers": "unknown"}
+
+
+def test_judge_without_load_proves_nothing(tmp_path: Path) -> None:
+    """A run that ended before its load began: the set-up failed, and nothing is judged."""
+    ended = {"reason": "setup_failed", "detail": "port 5432 is in use", "signal": 0}
+    verdict = judge_record(record(tmp_path / "run", epoch=False, steps=(), ended=ended))
+    assert verdict["verdict"] == "setup_failed"
+    assert verdict["reason"] == "port 5432 is in use"
+    completed = judge_record(record(tmp_path / "other", epoch=False, steps=()))
+    assert completed["verdict"] == "invalid"
+
+
+def test_judge_turns_a_crashing_checker_into_unknown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A checker that crashes yields unknown with its error, never a pass."""
+    from resilience.analysis import expectations
+    from resilience.plan.schema import LoadExpectation
+
+    def crash(*_: object) -> Any:
+        raise ZeroDivisionError("boom")
+
+    monkeypatch.setitem(expectations.CHECKERS, LoadExpectation, crash)  # type: ignore[arg-type]
+    verdict = judge_record(record(tmp_path / "run"))
+    assert verdict["verdict"] == "unknown"
+    assert "boom" in verdict["reason"]

@@ -86,28 +86,30 @@ class HttpConnection(asyncio.Protocol):
         self.connected = self.sent = self.first = 0
         self.busy = True
 
-    def send(self, request: bytes) -> None:
-        """Send the operation's request; stamps `sent`."""
-        self._fast = True
-        fd = self._fd
-        self.sent = monotonic_ns()
-        if fd < 0:
-            self._through_transport(request)
-            return
-        try:
-            written = _write(fd, request)
-        except BlockingIOError:
-            written = 0
-        except OSError:
-            self.usable = False
-            self._driver.fail(self, RESET, monotonic_ns())
-            return
-        if written < len(request):
-            self._through_transport(request[written:])
+    def ask(self, i: int, intended: int, request: bytes) -> None:
+        """Give an open connection an operation and send its request: `assign` and `send` with one look at the clock."""
+        self.i = i
+        self.intended = intended
+        self.connected = 0
+        self.busy = self._fast = True
+        self.start = self.acquired = self.sent = monotonic_ns()
+        self._write(request)
 
-    def _through_transport(self, data: bytes) -> None:
-        if self._transport is not None:
-            self._transport.write(data)
+    def send(self, request: bytes) -> None:
+        """Send the request of the operation that waited for the connection."""
+        self._fast = True
+        self.sent = monotonic_ns()
+        self._write(request)
+
+    def _write(self, request: bytes) -> None:
+        written = 0  # TLS goes through the transport
+        if self._fd >= 0:
+            try:
+                written = _write(self._fd, request)
+            except OSError:
+                written = 0  # full, or lost: the transport finds out which, and tells `connection_lost`
+        if written < len(request) and self._transport is not None:
+            self._transport.write(request[written:])
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """The transport is ready (for TLS: after the handshake)."""

@@ -96,9 +96,8 @@ class HttpDriver:
             connection = idle.popleft()
             if connection.usable:
                 request = self._render(i)
-                connection.assign(i, intended, monotonic_ns())
                 self.in_flight[connection] = None
-                connection.send(request)
+                connection.ask(i, intended, request)
                 return
         now = monotonic_ns()
         if len(self.in_flight) >= self._cap:
@@ -131,6 +130,7 @@ class HttpDriver:
     def answered(self, connection: HttpConnection, reader: ResponseReader, now: int, *, keep: bool) -> None:
         """The answer is complete."""
         connection.busy = False
+        i = connection.i
         self._end(
             connection,
             now,
@@ -142,13 +142,18 @@ class HttpDriver:
             self._idle.append(connection)
         else:
             connection.close()
+        if self.done is not None:
+            self.done(i, now)
         if now >= self.next_due:
             self.pump()
 
     def fail(self, connection: HttpConnection, outcome: str, now: int) -> None:
         """The operation failed, and its connection with it."""
         self._end(connection, now, outcome, None, None)
+        i = connection.i
         connection.close()
+        if self.done is not None:
+            self.done(i, now)
 
     def gone(self, connection: HttpConnection) -> None:
         """A connection is closed."""
@@ -217,8 +222,6 @@ class HttpDriver:
             status=status,
             instance=instance,
         )
-        if self.done is not None:
-            self.done(connection.i, now)
 
     def _open(self) -> HttpConnection:
         connection = HttpConnection(self)

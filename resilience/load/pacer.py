@@ -12,7 +12,6 @@ What it deliberately does not do: skip arrivals to catch up, or wait for answers
 
 import heapq
 from asyncio import AbstractEventLoop
-from collections import deque
 from collections.abc import Iterator
 from time import monotonic_ns
 
@@ -40,7 +39,7 @@ class OpenPacer:
     ) -> None:
         self._stream = stream
         self._driver = driver
-        self._recorder = recorder
+        self._note = recorder.due.append
         self._i = stripe
         self._step = stripes
         self._stripe = stripe
@@ -70,7 +69,7 @@ class OpenPacer:
         self._pumping = True
         driver = self._driver
         issue = driver.issue
-        note = self._recorder.due.append
+        note = self._note
         offsets = self._offsets
         epoch = self._epoch_ns
         step = self._step
@@ -124,15 +123,16 @@ class ClosedPacer:
         stripes: int,
     ) -> None:
         self._shape = shape
+        self._think_ns = shape.think_ns
         self._driver = driver
-        self._recorder = recorder
+        self._note = recorder.due.append
         self._i = stripe
         self._stripe = stripe
         self._step = stripes
         self._end_ns = 0
-        self._ready: deque[int] = deque()
+        self._ready = 0
         self._thinking: list[int] = []
-        self._pumping = False
+        self._asking = False
         self._alarm = make_alarm(loop, self._ring)
         self.exhausted = False
         """Nothing more will be offered."""
@@ -149,28 +149,20 @@ class ClosedPacer:
         self._arm()
 
     def pump(self) -> None:
-        """Let every user ask who is ready to."""
-        if self._pumping:
-            return
-        self._pumping = True
+        """Let every user ask whose think time is over."""
         now = monotonic_ns()
         thinking = self._thinking
         while thinking and thinking[0] <= now:
-            self._ready.append(heapq.heappop(thinking))
-        # Not more than were ready at the start: an operation that fails at once must not keep the loop to itself.
-        for _ in range(len(self._ready)):
-            self._ready.popleft()
-            if now < self._end_ns and not self.exhausted:
-                intended = monotonic_ns()
-                self._recorder.due.append(intended)
-                self._driver.issue(self._i, intended)
-                self._i += self._step
-        self._pumping = False
+            heapq.heappop(thinking)
+            self._ready += 1
+        if not (self._asking or self.exhausted):
+            self._ask(now)
         self._arm()
 
     def stop(self) -> None:
         """Offer nothing more."""
         self.exhausted = True
+        self._ready = 0
         self._thinking.clear()
         self._driver.next_due = NEVER_ENDS_NS
 
@@ -182,25 +174,45 @@ class ClosedPacer:
     def _done(self, _i: int, now: int) -> None:
         if self.exhausted:
             return
-        if self._shape.think_ns == 0 and not self._pumping:
-            self._ready.append(now)
-            self.pump()
-        else:
-            heapq.heappush(self._thinking, now + self._shape.think_ns)
-            if not self._pumping and self._thinking[0] < self._driver.next_due:
+        if self._think_ns:
+            heapq.heappush(self._thinking, now + self._think_ns)
+            if self._thinking[0] < self._driver.next_due:
                 self._arm()
+        else:
+            self._ready += 1
+            if not self._asking:
+                self._ask(now)
+
+    def _ask(self, now: int) -> None:
+        """Let everybody ask who is ready; operations that fail at once make their users ready again, in this very loop."""
+        if now >= self._end_ns:
+            self.stop()
+            return
+        self._asking = True
+        issue, note = self._driver.issue, self._note
+        for _ in range(self._ready):
+            self._ready -= 1
+            note(now)
+            i = self._i
+            self._i = i + self._step
+            issue(i, now)
+        self._asking = False
+        if self._ready:
+            # Who failed at once asks again on a later turn, or a target that is down would keep the loop to itself.
+            self._ready, again = 0, self._ready
+            for _ in range(again):
+                heapq.heappush(self._thinking, now + GRAIN_NS)
+            self._arm()
 
     def _ring(self) -> None:
         self.pump()
 
     def _arm(self) -> None:
-        now = monotonic_ns()
-        if now >= self._end_ns:
-            self.stop()
+        if self.exhausted:
             return
         due = self._thinking[0] if self._thinking else NEVER_ENDS_NS
         self._driver.next_due = due
-        self._alarm.set(min(max(due, now + GRAIN_NS), self._end_ns))
+        self._alarm.set(min(max(due, monotonic_ns() + GRAIN_NS), self._end_ns))
 
 
 Pacer = OpenPacer | ClosedPacer

@@ -86,10 +86,11 @@ class Recorder:
 
     def flush(self) -> None:
         """Fold what was recorded and send it on."""
-        due, self.due = self.due, array("q")
+        # The hot path holds on to the `append` of both, so they are emptied, never replaced.
+        due = self.due[:]
+        del self.due[:]
         self.offered += len(due)
         self._tally.offer(due)
-        # The hot path holds on to `rows.append`, so the list is emptied, never replaced.
         self.ended += len(self.rows)
         self._tally.fold(self.rows)
         self.rows.clear()

@@ -67,7 +67,9 @@ class Lane:
         """Everything was offered, and everything has ended."""
         return self.pacer.exhausted and self.driver.under_way == 0
 
-    def end_message(self, worker: int, *, now: int, epoch_ns: int, stall_ns: int) -> dict[str, Any]:
+    def end_message(
+        self, worker: int, *, now: int, epoch_ns: int, stall_ns: int, cpu_ns: int
+    ) -> dict[str, Any]:
         """The totals, for the conservation law."""
         recorder = self.recorder
         scheduled = recorder.offered if isinstance(self.stream.shape, Closed) else self._scheduled
@@ -80,6 +82,7 @@ class Lane:
             "t": now,
             "epoch_ns": epoch_ns,
             "stall_ns": stall_ns,
+            "cpu_ns": cpu_ns,
             "scheduled": scheduled,
             "started": recorder.offered - recorder.dropped,
             "finished": recorder.ended - recorder.dropped - recorder.unfinished,
@@ -103,6 +106,7 @@ class Worker:
         self._fd_limit = _raise_descriptor_limit()
         self._stall_ns = 0
         self._epoch_ns = 0
+        self._cpu_before_ns = 0
 
     async def run(self) -> None:
         """Prepare, wait for the start, offer and drain; every message is handed to `send` before this returns."""
@@ -125,6 +129,7 @@ class Worker:
                 await lane.driver.close()
 
     async def _offer_and_drain(self) -> None:
+        self._cpu_before_ns = process_time_ns()
         for lane in self._lanes:
             lane.recorder.begin(self._epoch_ns)
             lane.pacer.begin(self._epoch_ns)
@@ -207,7 +212,13 @@ class Worker:
             lane.recorder.flush()
         for lane in self._lanes:
             self._send(
-                lane.end_message(self._number, now=now, epoch_ns=self._epoch_ns, stall_ns=self._stall_ns)
+                lane.end_message(
+                    self._number,
+                    now=now,
+                    epoch_ns=self._epoch_ns,
+                    stall_ns=self._stall_ns,
+                    cpu_ns=process_time_ns() - self._cpu_before_ns,
+                )
             )
 
 

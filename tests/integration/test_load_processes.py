@@ -110,13 +110,15 @@ async def test_engine_run_of_a_killed_worker_is_invalid():
 
 async def test_engine_leaves_no_process_behind():
     """Leaving the engine in the middle of a run ends its workers."""
-    async with answering() as port:
-        async with LoadEngine(
+    async with (
+        answering() as port,
+        LoadEngine(
             [quotes(port, seconds=60)], (), workers=2, run_id="t", on_message=lambda _: None
-        ) as engine:
-            await engine.prepare()
-            await engine.start(time.monotonic_ns())
-            await asyncio.sleep(0.1)
+        ) as engine,
+    ):
+        await engine.prepare()
+        await engine.start(time.monotonic_ns())
+        await asyncio.sleep(0.1)
     assert len(engine.pids) == 2
     assert not any(psutil.pid_exists(pid) for pid in engine.pids)
 

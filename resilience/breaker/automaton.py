@@ -172,7 +172,8 @@ class Automaton:
     def _counted(
         self, key: Key, clock: Clock, by: Interval, what: str, running: frozenset[int], *, stale: bool
     ) -> Iterator[tuple[Key, Clock]]:
-        if stale and self.spec.stale == "ignored":
+        late = key.state == "open" and what == "failure" and self.spec.late_failure_restarts_wait
+        if stale and self.spec.stale == "ignored" and not late:
             yield key, clock
             if "R13" not in self.relaxed:
                 return

@@ -158,7 +158,7 @@ class _Sweep:
         if self.automaton.relaxed & {"R13", "R14"} or not self._let_in(key, token):
             return None
         spec = self.spec
-        if token.call in key.old and spec.stale == "ignored":
+        if token.call in key.old and spec.stale == "ignored" and not spec.late_failure_restarts_wait:
             return key, clock
         if key.state == "closed":
             if token.what == "success" and token.lonely:

@@ -15,7 +15,12 @@ from resilience.breaker.rules.base import Case
 
 def certain(case: Case, opening: Opening, kind: str) -> list[CallEvidence]:
     """Probes whose outcome is of this kind, in order of the latest instant at which the breaker knew."""
-    found = [c for c in opening.probes(case.spec.delta_ns) if c.kind == kind and c.finish is not None]
+    entered = opening.half_open.lo_ns if opening.half_open else opening.opened.lo_ns
+    found = [
+        c
+        for c in opening.probes(case.spec.delta_ns)
+        if c.kind == kind and c.finish is not None and c.finish.lo_ns >= entered
+    ]
     return sorted(found, key=_known_by)
 
 

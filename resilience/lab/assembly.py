@@ -35,6 +35,8 @@ from resilience.lab.settings import PREFIX, SettingsError
 from resilience.lab.system import Instance, ProxyPoint, StackError, System
 from resilience.lab.unprivileged import account
 
+_REMOVALS = 20
+
 
 class Assembly:
     """One lab. `up` once, `down` any number of times."""
@@ -79,7 +81,7 @@ class Assembly:
             sock.close()
         self._sockets.clear()
         if self._directory is not None:
-            shutil.rmtree(self._directory, ignore_errors=True)
+            await _remove(self._directory)
             self._directory = None
 
     def _check(self) -> None:
@@ -220,6 +222,15 @@ class Assembly:
                 "breaker_spec": json.dumps(breaker_spec(breaker)),
             },
         )
+
+
+async def _remove(directory: Path) -> None:
+    """Remove `directory`; again, while somebody who is just being killed still writes to it."""
+    for _ in range(_REMOVALS):
+        shutil.rmtree(directory, ignore_errors=True)
+        if not directory.exists():  # noqa: ASYNC240 - the lab is down: nobody waits for this loop
+            return
+        await asyncio.sleep(0.05)
 
 
 def _module(

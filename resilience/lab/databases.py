@@ -55,6 +55,7 @@ async def _output(command: list[str], name: str, *, cwd: Path, account: Account 
             stderr=asyncio.subprocess.STDOUT,
             cwd=cwd,
             env={**_clean_environ(), "LC_ALL": "C"},
+            start_new_session=True,
             user=None if account is None else account.uid,
             group=None if account is None else account.gid,
             extra_groups=None if account is None else [],
@@ -64,7 +65,8 @@ async def _output(command: list[str], name: str, *, cwd: Path, account: Account 
     try:
         output, _ = await process.communicate()
     except asyncio.CancelledError:
-        process.kill()
+        # The whole session: initdb's own children would go on writing where we are about to tidy up.
+        os.killpg(process.pid, signal.SIGKILL)
         await process.wait()
         raise
     text = output.decode(errors="replace").strip()

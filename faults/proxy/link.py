@@ -47,6 +47,7 @@ __all__ = ["Connection", "ConnectionOptions", "Hold", "Observer", "Side"]
 _LINGER_RESET = struct.pack("ii", 1, 0)
 _LINGER_S = 30.0  # how long a closed side may take to drain what was written to it
 _WRITE_HIGH_BYTES = 256 * 1024
+_EARLY_BYTES = 64 * 1024  # what is read from an observed client before its upstream is there
 
 
 class Hold(IntFlag):
@@ -67,6 +68,9 @@ class Observer(Protocol):
 
     def ended(self, direction: Direction, ending: Ending) -> None:
         """The source of `direction` said its last."""
+
+    def refused(self) -> float:
+        """The upstream could not be reached; return for how many seconds the client shall not be told yet."""
 
     def closed(self) -> None:
         """Both sides are gone."""
@@ -128,9 +132,18 @@ class Side(asyncio.Protocol):
         self.sink(data)
 
     def _keep_early(self, data: bytes) -> None:
-        """Keep what came before there was anywhere to pass it: uvloop reads once even if paused when made."""
+        """Keep what came before there was anywhere to pass it.
+
+        An observed client is read while its upstream is dialled, so that requests are seen when they arrive;
+        and uvloop reads once even where reading was paused from the start.
+        """
         self.early.append(data)
-        self.transport.pause_reading()
+        observer = self.connection.observer
+        if observer is not None:
+            observer.data(self.link.direction, data)
+        if observer is None or self.received_bytes > _EARLY_BYTES:
+            self.hold(Hold.DIAL)
+            self.transport.pause_reading()
 
     def eof_received(self) -> bool:
         """End this direction only; the socket stays open for the other."""
@@ -227,7 +240,7 @@ class Link:
         source.sink = self._direct_sink() if self._chain is None else self._feed
         early, source.early = source.early, []
         for data in early:
-            source.sink(data)
+            self._pass_on(data)
         if self.ended and not self.done:
             self._end_now(Ending.FIN)
 
@@ -298,7 +311,12 @@ class Link:
         observer = self.connection.observer
         if observer is not None:
             observer.data(self.direction, data)
-        assert self._chain is not None
+        self._pass_on(data)
+
+    def _pass_on(self, data: bytes) -> None:
+        if self._chain is None:
+            self.dest.transport.write(data)
+            return
         self.chain_in_bytes += len(data)
         now_ns = time.monotonic_ns()
         self._apply(chains.feed(self._chain, Data(Chunk(data, now_ns)), now_ns))
@@ -438,7 +456,8 @@ class Connection:
         self.down = Link(self, Direction.DOWNSTREAM, self.upstream, self.client)
         self.client.peer, self.upstream.peer = self.upstream, self.client
         self.client.link, self.upstream.link = self.up, self.down
-        self.client.hold(Hold.DIAL)
+        if observer is None:
+            self.client.hold(Hold.DIAL)
 
     @property
     def over(self) -> bool:
@@ -480,6 +499,13 @@ class Connection:
     def refused(self) -> None:
         """The upstream could not be dialled: tell the client in the way that was chosen."""
         self._over = True
+        delay_s = 0.0 if self.observer is None else self.observer.refused()
+        if delay_s > 0:
+            self._linger = self.loop.call_later(delay_s, self._tell_refused)
+        else:
+            self._tell_refused()
+
+    def _tell_refused(self) -> None:
         if self.options.pass_resets:
             self.client.reset()
         else:

@@ -1,0 +1,185 @@
+"""Follows the HTTP/1.x messages in a stream of bytes, in any split, without changing or keeping the bytes.
+
+A `MessageScanner` is fed one direction of a connection and says when a head is complete (`Head`) and when a
+message is over (`Done`). It knows Content-Length, chunked bodies, bodies until the end of the stream, and heads
+without a body (1xx, 204, 304, answers to HEAD, for which `methods` holds what was asked). What is not HTTP, or
+what a 101 switched to, makes it `opaque`: it reports nothing more.
+
+Pure: no clock, no socket. It deliberately does not judge messages; a lenient reader sees what a client and a
+server that understand each other mean.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from enum import Enum
+
+__all__ = ["MAX_HEAD_BYTES", "Done", "Head", "MessageScanner"]
+
+MAX_HEAD_BYTES = 64 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """A complete head: `first` and `second` are method and path, or version and status; names are lower case."""
+
+    first: str
+    second: str
+    headers: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """The message is over."""
+
+
+_Events = tuple[Head | Done, ...]
+_Progress = tuple[int, _Events]
+
+
+class _State(Enum):
+    HEAD = "head"
+    LENGTH = "length"
+    CHUNK_SIZE = "chunk-size"
+    CHUNK = "chunk"
+    TRAILER = "trailer"
+    UNTIL_END = "until-end"
+    OPAQUE = "opaque"
+
+
+class MessageScanner:
+    """Scans requests, or with `responses` answers."""
+
+    def __init__(self, *, responses: bool = False) -> None:
+        self.methods: deque[str] = deque()
+        self._responses = responses
+        self._state = _State.HEAD
+        self._buffer = b""
+        self._left_bytes = 0
+        self._steps = {
+            _State.HEAD: self._in_head,
+            _State.LENGTH: self._in_body,
+            _State.CHUNK: self._in_body,
+            _State.CHUNK_SIZE: self._in_line,
+            _State.TRAILER: self._in_line,
+            _State.UNTIL_END: self._in_nothing,
+            _State.OPAQUE: self._in_nothing,
+        }
+
+    @property
+    def opaque(self) -> bool:
+        """Whether nothing more will be reported."""
+        return self._state is _State.OPAQUE
+
+    @property
+    def until_end(self) -> bool:
+        """Whether the message that runs ends with the stream."""
+        return self._state is _State.UNTIL_END
+
+    def feed(self, data: bytes) -> Iterator[Head | Done]:
+        """Take the next bytes; yield what they complete, in order. Must be run to its end."""
+        if self._buffer:
+            data = self._buffer + data
+            self._buffer = b""
+        at = 0
+        while at < len(data):
+            at, events = self._steps[self._state](data, at)
+            yield from events
+
+    def _in_head(self, data: bytes, at: int) -> _Progress:
+        end = data.find(b"\r\n\r\n", at)
+        if end < 0:
+            return self._keep(data, at)
+        head = self._read_head(data[at:end].lstrip(b"\r\n"))
+        if head is None:
+            self._state = _State.OPAQUE
+            return len(data), ()
+        has_body = self._after_responses_head(head) if self._responses else self._after_head(head)
+        return end + 4, (head,) if has_body else (head, Done())
+
+    def _in_body(self, data: bytes, at: int) -> _Progress:
+        taken_bytes = min(self._left_bytes, len(data) - at)
+        self._left_bytes -= taken_bytes
+        events: _Events = ()
+        if not self._left_bytes and self._state is _State.LENGTH:
+            self._state, events = _State.HEAD, (Done(),)
+        elif not self._left_bytes:
+            self._state = _State.CHUNK_SIZE
+        return at + taken_bytes, events
+
+    def _in_line(self, data: bytes, at: int) -> _Progress:
+        end = data.find(b"\r\n", at)
+        if end < 0:
+            return self._keep(data, at)
+        return end + 2, (Done(),) if self._line(data[at:end]) else ()
+
+    def _in_nothing(self, data: bytes, at: int) -> _Progress:  # noqa: ARG002 - one signature for all states
+        return len(data), ()
+
+    def _keep(self, data: bytes, at: int) -> _Progress:
+        """Wait for the rest of a head or line, within reason."""
+        if len(data) - at > MAX_HEAD_BYTES:
+            self._state = _State.OPAQUE
+        else:
+            self._buffer = data[at:]
+        return len(data), ()
+
+    def _line(self, line: bytes) -> bool:
+        """Take a line of a chunked body; True where the message is over with it."""
+        if self._state is _State.TRAILER:
+            if line:
+                return False
+            self._state = _State.HEAD
+            return True
+        try:
+            size_bytes = int(line.partition(b";")[0].strip(), 16)
+        except ValueError:
+            self._state = _State.OPAQUE
+            return False
+        if size_bytes:
+            self._state, self._left_bytes = _State.CHUNK, size_bytes + 2
+        else:
+            self._state = _State.TRAILER
+        return False
+
+    def _read_head(self, raw: bytes) -> Head | None:
+        first_line, _, rest = raw.decode("latin-1").partition("\r\n")
+        words = first_line.split(" ", 2)
+        version = words[0] if self._responses else words[-1]
+        if len(words) < (2 if self._responses else 3) or not version.startswith("HTTP/1."):
+            return None
+        headers: dict[str, str] = {}
+        for line in rest.split("\r\n") if rest else ():
+            name, colon, value = line.partition(":")
+            if colon:
+                headers[name.strip().lower()] = value.strip()
+        return Head(words[0], words[1], headers)
+
+    def _after_responses_head(self, head: Head) -> bool:
+        """Go on behind the head of an answer; False where the message is over with it."""
+        if not head.second.isdigit() or head.second == "101":
+            self._state = _State.OPAQUE
+            return True
+        status = int(head.second)
+        if status < 200:
+            return True  # the final head is still to come, as the next one
+        asked = self.methods.popleft() if self.methods else "GET"
+        if status in {204, 304} or asked == "HEAD":
+            return False
+        if "transfer-encoding" in head.headers or "content-length" in head.headers:
+            return self._after_head(head)
+        self._state = _State.UNTIL_END
+        return True
+
+    def _after_head(self, head: Head) -> bool:
+        """Go on to the body that the headers announce; False where there is none."""
+        if "chunked" in head.headers.get("transfer-encoding", "").lower():
+            self._state = _State.CHUNK_SIZE
+            return True
+        length = head.headers.get("content-length", "")
+        self._left_bytes = int(length) if length.isdigit() else 0
+        if self._left_bytes:
+            self._state = _State.LENGTH
+        return bool(self._left_bytes)

@@ -1,0 +1,192 @@
+"""What a tap writes down: a bounded ring of records, and the observer that makes them of a connection's bytes.
+
+Records (JSON-able, times are CLOCK_MONOTONIC nanoseconds, `at` is an interval that holds the true time):
+    {"seq", "kind": "arrival", "n", "c", "id", "method", "path", "at"}   a request's head is complete
+    {"seq", "kind": "done", "n", "status", "at", "end"}                  its answer is, or will never be
+    {"seq", "kind": "open" | "close", "c", "at"}                         connections, for protocol tcp
+`n` numbers requests, `c` connections, `seq` records, each from 1 within a tap. `end` is `response`,
+`caller_closed`, `upstream_closed` or `refused`: who ended it first.
+
+Pure of IO: the clock is handed in. A reader that is too slow loses the oldest records and is told how many.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from faults.model import Direction
+from faults.proxy.http_messages import Head, MessageScanner
+from faults.toxics.base import Ending
+
+__all__ = ["HttpObserver", "RecordRing", "TapNumbers", "TcpObserver"]
+
+Record = dict[str, Any]
+At = tuple[int, int]
+
+_REFUSED_WAIT_S = 0.02  # a client that has connected writes its request well within this
+
+
+class RecordRing:
+    """The last `capacity` records, numbered from 1."""
+
+    def __init__(self, capacity: int = 65536, on_append: Callable[[], None] = lambda: None) -> None:
+        self._records: deque[Record] = deque(maxlen=capacity)
+        self._on_append = on_append
+        self.next_seq = 1
+
+    @property
+    def dropped(self) -> int:
+        """Records that the ring has forgotten."""
+        return self.next_seq - 1 - len(self._records)
+
+    def append(self, record: Mapping[str, Any]) -> None:
+        """Number a record and keep it."""
+        self._records.append({"seq": self.next_seq, **record})
+        self.next_seq += 1
+        self._on_append()
+
+    def since(self, seq: int, limit: int) -> tuple[list[Record], int, int]:
+        """Return up to `limit` records from number `seq` on, the next number, and how many were lost before."""
+        first = self.next_seq - len(self._records)
+        lost = max(0, min(first, self.next_seq) - max(seq, 1))
+        start = max(seq, first)
+        found = [
+            self._records[index]
+            for index in range(start - first, min(len(self._records), start - first + limit))
+        ]
+        return found, start + len(found), lost
+
+
+@dataclass(slots=True)
+class TapNumbers:
+    """The last numbers given out in one tap."""
+
+    request: int = 0
+    connection: int = 0
+
+
+@dataclass(slots=True)
+class _Call:
+    n: int
+    status: int | None = None
+
+
+class HttpObserver:
+    """Records the requests of one connection."""
+
+    def __init__(
+        self, ring: RecordRing, numbers: TapNumbers, clock: Callable[[], At], correlate: str | None
+    ) -> None:
+        numbers.connection += 1
+        self._c = numbers.connection
+        self._ring = ring
+        self._numbers = numbers
+        self._clock = clock
+        self._correlate = correlate.lower() if correlate else None
+        self._requests = MessageScanner()
+        self._responses = MessageScanner(responses=True)
+        self._pending: deque[_Call] = deque()
+        self._refused = False
+
+    def data(self, direction: Direction, data: bytes) -> None:
+        """Follow the messages."""
+        at = self._clock()
+        if direction is Direction.UPSTREAM:
+            for event in self._requests.feed(data):
+                if isinstance(event, Head):
+                    self._arrived(event, at)
+            return
+        for event in self._responses.feed(data):
+            if not isinstance(event, Head):
+                self._answered(at)
+            elif event.second.isdigit() and self._pending:
+                self._pending[0].status = int(event.second)
+
+    def _arrived(self, head: Head, at: At) -> None:
+        self._numbers.request += 1
+        n = self._numbers.request
+        self._responses.methods.append(head.first)
+        self._ring.append(
+            {
+                "kind": "arrival",
+                "n": n,
+                "c": self._c,
+                "id": self._id(head),
+                "method": head.first,
+                "path": head.second,
+                "at": at,
+            }
+        )
+        self._pending.append(_Call(n))
+        if self._refused:
+            self._give_up("refused", at)
+
+    def _id(self, head: Head) -> str | None:
+        if self._correlate is None:
+            return None
+        value = head.headers.get(self._correlate)
+        if value is not None and self._correlate == "traceparent":
+            parts = value.split("-")
+            return parts[1] if len(parts) >= 3 else value
+        return value
+
+    def _answered(self, at: At) -> None:
+        if self._pending:
+            self._done(self._pending.popleft(), "response", at)
+
+    def _done(self, call: _Call, end: str, at: At) -> None:
+        self._ring.append({"kind": "done", "n": call.n, "status": call.status, "at": at, "end": end})
+
+    def _give_up(self, end: str, at: At) -> None:
+        while self._pending:
+            self._done(self._pending.popleft(), end, at)
+
+    def ended(self, direction: Direction, ending: Ending) -> None:  # noqa: ARG002 - any end is the end of a call
+        """Close the calls that will not be answered: HTTP clients do not half-close and wait."""
+        at = self._clock()
+        if direction is Direction.UPSTREAM:
+            self._give_up("caller_closed", at)
+            return
+        if self._responses.until_end:
+            self._answered(at)
+        self._give_up("upstream_closed", at)
+
+    def refused(self) -> float:
+        """Note it, and give the request time to arrive where it has not."""
+        self._refused = True
+        if self._pending:
+            self._give_up("refused", self._clock())
+            return 0.0
+        return _REFUSED_WAIT_S
+
+    def closed(self) -> None:
+        """Leave no call open."""
+        self._give_up("upstream_closed", self._clock())
+
+
+class TcpObserver:
+    """Records that a connection opened and closed."""
+
+    def __init__(self, ring: RecordRing, numbers: TapNumbers, clock: Callable[[], At]) -> None:
+        numbers.connection += 1
+        self._c = numbers.connection
+        self._ring = ring
+        self._clock = clock
+        ring.append({"kind": "open", "c": self._c, "at": clock()})
+
+    def data(self, direction: Direction, data: bytes) -> None:
+        """Bytes are not looked at."""
+
+    def ended(self, direction: Direction, ending: Ending) -> None:
+        """Half-closes are not told."""
+
+    def refused(self) -> float:
+        """The client is told at once."""
+        return 0.0
+
+    def closed(self) -> None:
+        """Record the end."""
+        self._ring.append({"kind": "close", "c": self._c, "at": self._clock()})

@@ -23,9 +23,9 @@ from pathlib import Path
 
 from faults.proxy import wire
 from faults.proxy.addresses import Address, AddressError, format_address, parse_address
+from faults.proxy.connection import ConnectionOptions
 from faults.proxy.dial import DEFAULT_DIAL_TIMEOUT_S, Dialler
 from faults.proxy.held import DEFAULT_LINK_CAP_BYTES, DEFAULT_PROCESS_CAP_BYTES, HeldBudget
-from faults.proxy.link import ConnectionOptions
 from faults.proxy.listener import BindError, Listener, bind, resolve_listen
 from faults.proxy.requests import ProxyRequest, read_populate, read_proxy, read_toxic, read_toxic_change
 from faults.proxy.store import ApiError, Store, StoredProxy, StoredToxic

@@ -19,8 +19,9 @@ from collections.abc import Callable
 
 from faults.model import Direction
 from faults.proxy.addresses import AddressError, format_address
+from faults.proxy.connection import Connection, ConnectionOptions
 from faults.proxy.dial import Dialler
-from faults.proxy.link import Connection, ConnectionOptions, Observer
+from faults.proxy.sides import Observer
 from faults.proxy.store import StoredToxic
 
 __all__ = ["BindError", "Listener", "bind", "shown_address"]

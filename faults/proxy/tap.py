@@ -29,11 +29,12 @@ from aiohttp import web
 
 from faults.proxy.addresses import AddressError, format_address, parse_address
 from faults.proxy.api import Guard
+from faults.proxy.connection import ConnectionOptions
 from faults.proxy.dial import Dialler
 from faults.proxy.held import HeldBudget
-from faults.proxy.link import ConnectionOptions, Observer
 from faults.proxy.listener import BindError, Listener, bind, resolve_listen
 from faults.proxy.process import log_to_stderr, run_process
+from faults.proxy.sides import Observer
 from faults.proxy.tap_records import HttpObserver, RecordRing, TapNumbers, TcpObserver
 
 __all__ = ["LoopWake", "TapServer", "TapSpec", "main", "serve_taps"]

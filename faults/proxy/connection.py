@@ -1,0 +1,165 @@
+"""A connection through the proxy: its two sides, its two links, and what becomes of one when the other goes.
+
+Life: the client is accepted (`on_made`, the owner dials), the upstream is there (toxics are attached, early bytes
+pass, the flow starts), ends pass through the links, sockets go, `on_gone`. A source that vanishes ends its link with
+reset (`pass_resets`) or in good order; a destination that vanishes empties its link.
+
+After `abort` or `on_gone` neither timer nor hold of it is left. Observers (the tap) see bytes; they never change them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from faults.model import Direction
+from faults.proxy.held import DEFAULT_LINK_CAP_BYTES, HeldBudget
+from faults.proxy.link import Link
+from faults.proxy.sides import Hold, Observer, Side
+from faults.proxy.store import StoredToxic
+from faults.toxics.base import Ending
+
+__all__ = ["Connection", "ConnectionOptions"]
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionOptions:
+    """What all connections of a listener share. `seed` is any text; equal seeds give equal dice."""
+
+    budget: HeldBudget
+    link_cap_bytes: int = DEFAULT_LINK_CAP_BYTES
+    pass_resets: bool = True
+    seed: str = "0"
+
+
+class Connection:
+    """A client's connection and, once dialled, the upstream's.
+
+    `on_made` is called with the connection when the client is there (it must see to the dialling) and
+    `toxics()` when the upstream is; `on_gone` when both are lost.
+    """
+
+    def __init__(
+        self,
+        number: int,
+        options: ConnectionOptions,
+        *,
+        toxics: Callable[[], tuple[StoredToxic, ...]],
+        on_made: Callable[[Connection], None],
+        on_gone: Callable[[Connection], None],
+        observer: Observer | None = None,
+    ) -> None:
+        self.number = number
+        self.options = options
+        self.seed = f"{options.seed}/{number}"
+        self.observer = observer
+        self.loop = asyncio.get_running_loop()
+        self.opened_ns = time.monotonic_ns()
+        self._toxics = toxics
+        self._on_made = on_made
+        self._on_gone = on_gone
+        self._over = False
+        self._is_gone = False
+        self._linger: asyncio.TimerHandle | None = None
+        self.client = Side(self)
+        self.upstream = Side(self)
+        self.up = Link(self, Direction.UPSTREAM, self.client, self.upstream)
+        self.down = Link(self, Direction.DOWNSTREAM, self.upstream, self.client)
+        self.client.peer, self.upstream.peer = self.upstream, self.client
+        self.client.link, self.upstream.link = self.up, self.down
+        if observer is None:
+            self.client.hold(Hold.DIAL)
+
+    @property
+    def over(self) -> bool:
+        """Whether it was aborted, reset or refused."""
+        return self._over
+
+    def link(self, direction: Direction) -> Link:
+        """Return the link of that direction."""
+        return self.up if direction is Direction.UPSTREAM else self.down
+
+    def other(self, link: Link) -> Link:
+        """Return the opposite direction."""
+        return self.down if link is self.up else self.up
+
+    def side_made(self, side: Side) -> None:
+        """A socket is there: the client's starts the dialling, the upstream's starts the flow."""
+        if self._over:
+            side.abort()
+        elif side is self.client:
+            self._on_made(self)
+        elif self.client.lost:
+            side.abort()
+        else:
+            for stored in self._toxics():
+                self.link(stored.direction).attach(stored)
+            self.up.start()
+            self.down.start()
+            self.client.release(Hold.DIAL)
+
+    def side_lost(self, side: Side, exc: Exception | None) -> None:
+        """A socket is gone."""
+        outgoing = self.up if side is self.client else self.down
+        incoming = self.other(outgoing)
+        incoming.drop()
+        hard = exc is not None and self.options.pass_resets
+        outgoing.end(Ending.RESET if hard else Ending.CLOSE)
+        if side.peer.lost:
+            self._gone()
+
+    def refused(self) -> None:
+        """The upstream could not be dialled: tell the client in the way that was chosen."""
+        self._over = True
+        delay_s = 0.0 if self.observer is None else self.observer.refused()
+        if delay_s > 0:
+            self._linger = self.loop.call_later(delay_s, self._tell_refused)
+        else:
+            self._tell_refused()
+
+    def _tell_refused(self) -> None:
+        if self.options.pass_resets:
+            self.client.reset()
+        else:
+            self.client.close()
+        if self.client.lost:
+            self._gone()
+
+    def close(self) -> None:
+        """Close both sides after what was written to them."""
+        self.client.close()
+        self.upstream.close()
+
+    def abort(self) -> None:
+        """Close both sides now."""
+        self._over = True
+        self.client.abort()
+        self.upstream.abort()
+
+    def abort_later(self, delay_s: float) -> None:
+        """Abort if what was written has not drained by then."""
+        if self._linger is None:
+            self._linger = self.loop.call_later(delay_s, self.abort)
+
+    def reset(self) -> None:
+        """Close both sides now, with RST."""
+        self._over = True
+        self.client.reset()
+        self.upstream.reset()
+
+    def _gone(self) -> None:
+        self._over = True
+        if self._is_gone:
+            return
+        self._is_gone = True
+        self.up.drop()
+        self.down.drop()
+        if self._linger is not None:
+            self._linger.cancel()
+            self._linger = None
+        if self.observer is not None:
+            self.observer.closed()
+            self.observer = None
+        self._on_gone(self)

@@ -1,0 +1,201 @@
+"""One socket of a proxied connection: reading it, not reading it, and the ways of closing it.
+
+A `Side` is the protocol of the client's socket or of the upstream's. Its `sink` is where data goes; without toxics
+that *is* the other transport's `write`: no task, queue, timer or object per chunk.
+
+Back-pressure is a set of reasons (`Hold`): the destination's buffer is full, the chain holds enough, the process
+does, the upstream is not there yet, the stream is over. A side is read while there is none.
+
+It deliberately does not decide anything: ends and losses are told to its link and its connection.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import struct
+from collections.abc import Callable
+from enum import IntFlag
+from typing import Protocol, cast
+
+from faults.model import Direction
+from faults.toxics.base import Ending
+
+__all__ = ["Hold", "Observer", "Side", "SideLink", "SideOwner", "discard"]
+
+_LINGER_RESET = struct.pack("ii", 1, 0)
+_LINGER_S = 30.0  # how long a closed side may take to drain what was written to it
+_WRITE_HIGH_BYTES = 256 * 1024
+_EARLY_BYTES = 64 * 1024  # what is read from an observed client before its upstream is there
+
+
+class Hold(IntFlag):
+    """Why a side is not read."""
+
+    DIAL = 1
+    DESTINATION = 2
+    CHAIN = 4
+    BUDGET = 8
+    OVER = 16
+
+
+class Observer(Protocol):
+    """Sees what passes on one connection; called synchronously, must not raise."""
+
+    def data(self, direction: Direction, data: bytes) -> None:
+        """Bytes were read from the source of `direction`, and are about to be passed on."""
+
+    def ended(self, direction: Direction, ending: Ending) -> None:
+        """The source of `direction` said its last."""
+
+    def refused(self) -> float:
+        """The upstream could not be reached; return for how many seconds the client shall not be told yet."""
+
+    def closed(self) -> None:
+        """Both sides are gone."""
+
+
+class SideLink(Protocol):
+    """The link of which a side is the source."""
+
+    direction: Direction
+
+    def end(self, ending: Ending) -> None:
+        """The source said its last."""
+
+
+class SideOwner(Protocol):
+    """The connection to which a side belongs."""
+
+    observer: Observer | None
+
+    def side_made(self, side: Side) -> None:
+        """The socket is there."""
+
+    def side_lost(self, side: Side, exc: Exception | None) -> None:
+        """The socket is gone."""
+
+    def abort_later(self, delay_s: float) -> None:
+        """Abort if what was written has not drained by then."""
+
+
+def discard(_data: bytes) -> None:
+    """Swallow what nobody will read."""
+
+
+class Side(asyncio.Protocol):
+    """One socket of a connection. `received_bytes` counts what was read from it."""
+
+    __slots__ = (
+        "_holds",
+        "connection",
+        "early",
+        "link",
+        "lost",
+        "peer",
+        "received_bytes",
+        "sink",
+        "transport",
+    )
+
+    link: SideLink
+    peer: Side
+    transport: asyncio.Transport
+
+    def __init__(self, connection: SideOwner) -> None:
+        self.connection = connection
+        self.received_bytes = 0
+        self.sink: Callable[[bytes], object] = self._keep_early
+        self.early: list[bytes] = []
+        self.lost = True  # until the transport is there
+        self._holds = Hold(0)
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Take the socket; it may already be too late for it."""
+        self.transport = cast("asyncio.Transport", transport)
+        self.lost = False
+        self.transport.set_write_buffer_limits(high=_WRITE_HIGH_BYTES)
+        if self._holds:
+            self.transport.pause_reading()
+        self.connection.side_made(self)
+
+    def data_received(self, data: bytes) -> None:
+        """Pass data on: to the other socket, or into the chain."""
+        self.received_bytes += len(data)
+        self.sink(data)
+
+    def _keep_early(self, data: bytes) -> None:
+        """Keep what came before there was anywhere to pass it.
+
+        An observed client is read while its upstream is dialled, so that requests are seen when they arrive;
+        and uvloop reads once even where reading was paused from the start.
+        """
+        self.early.append(data)
+        observer = self.connection.observer
+        if observer is not None:
+            observer.data(self.link.direction, data)
+        if observer is None or self.received_bytes > _EARLY_BYTES:
+            self.hold(Hold.DIAL)
+            self.transport.pause_reading()
+
+    def eof_received(self) -> bool:
+        """End this direction only; the socket stays open for the other."""
+        self.link.end(Ending.FIN)
+        return True
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """End what came from here, drop what was meant for here."""
+        self.lost = True
+        self.connection.side_lost(self, exc)
+
+    def pause_writing(self) -> None:
+        """Stop reading the other side: this one does not keep up."""
+        self.peer.hold(Hold.DESTINATION)
+
+    def resume_writing(self) -> None:
+        """Read the other side again."""
+        self.peer.release(Hold.DESTINATION)
+
+    def hold(self, reason: Hold) -> None:
+        """Stop reading for one more reason."""
+        if not self._holds and not self.lost and not self.transport.is_closing():
+            self.transport.pause_reading()
+        self._holds |= reason
+
+    def release(self, reason: Hold) -> None:
+        """Read again, if this was the last reason not to."""
+        if not self._holds & reason:
+            return
+        self._holds &= ~reason
+        if not self._holds and not self.lost and not self.transport.is_closing():
+            self.transport.resume_reading()
+
+    def half_close(self) -> None:
+        """Send FIN after what was written."""
+        if not self.lost and not self.transport.is_closing():
+            self.transport.write_eof()
+
+    def close(self) -> None:
+        """Close after what was written, or after `_LINGER_S`."""
+        if self.lost or self.transport.is_closing():
+            return
+        self.transport.close()
+        if self.transport.get_write_buffer_size():
+            self.connection.abort_later(_LINGER_S)
+
+    def abort(self) -> None:
+        """Close now."""
+        if not self.lost:
+            self.transport.abort()
+
+    def reset(self) -> None:
+        """Close now, with RST."""
+        if self.lost:
+            return
+        sock = self.transport.get_extra_info("socket")
+        if sock is not None:
+            # It may be on its way out already.
+            with contextlib.suppress(OSError):
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_RESET)
+        self.transport.abort()

@@ -1,0 +1,83 @@
+"""Replays what Toxiproxy 2.12.0 was recorded to answer, byte for byte, against the embedded server with --compat.
+
+Ephemeral ports and the machine's name server differ from run to run: a port the server gave out stands for the
+recorded one from then on.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import socket
+from pathlib import Path
+
+import pytest
+
+from faults.proxy.api import Guard
+from faults.proxy.control import ControlOptions
+from faults.proxy.server import ServerOptions, serve
+from faults_proxy_http import exchange
+
+pytestmark = pytest.mark.integration
+
+RECORDED = json.loads(
+    (Path(__file__).parent.parent / "data" / "toxiproxy" / "exchanges-2.12.0.json").read_text(encoding="utf-8")
+)["exchanges"]
+FIXED = (18080, 23310, 23311, 23312, 23313)
+LISTEN = re.compile(r'"listen":"(?:127\.0\.0\.1|\[::\]):(\d+)"')
+
+
+class Ports:
+    """Which of our ports stands for which recorded one."""
+
+    def __init__(self) -> None:
+        self.ours: dict[str, str] = {}
+
+    def to_ours(self, text: str) -> str:
+        for recorded, ours in self.ours.items():
+            text = text.replace(f":{recorded}", f":{ours}")
+        return text
+
+    def learn(self, recorded: str, answered: str) -> None:
+        for was, now in zip(LISTEN.findall(recorded), LISTEN.findall(answered), strict=False):
+            self.ours.setdefault(was, now)
+
+
+def free_port() -> int:
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        return int(sock.getsockname()[1])
+
+
+async def test_compat_equals_the_recorded_exchanges():
+    """All 83 exchanges, in their order, give the recorded status, content type, location and body."""
+    ports = Ports()
+    taken = socket.create_server(("127.0.0.1", 0))
+    ports.ours = {str(port): str(free_port()) for port in FIXED}
+    ports.ours["18080"] = str(taken.getsockname()[1])
+    control = ControlOptions(compat=True, resolver_name="RESOLVER")
+    different = []
+    async with await serve(ServerOptions(port=0, control=control, guard=Guard(strict=False))) as server:
+        for recorded in RECORDED:
+            body = recorded.get("body")
+            answer = await exchange(
+                server.port,
+                recorded["method"],
+                recorded["path"],
+                None if body is None else ports.to_ours(body).encode(),
+                recorded.get("headers", {}),
+            )
+            text = answer.body.decode()
+            ports.learn(recorded["response"], text)
+            got = (answer.status, answer.headers.get("content-type"), answer.headers.get("location"), text)
+            wanted = (
+                recorded["status"],
+                recorded["content_type"],
+                recorded.get("location"),
+                ports.to_ours(recorded["response"]),
+            )
+            if got != wanted:
+                different.append((recorded["label"], got, wanted))
+    taken.close()
+    assert len(RECORDED) == 83
+    assert different == []

@@ -16,12 +16,15 @@ forbids. That is how an inexplicable history is blamed on a rule.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 from resilience.breaker.observation import Interval
 from resilience.breaker.spec import BreakerSpec
+
+# Which calls are in flight: asked only where a change of state makes them calls of an earlier epoch.
+Running: TypeAlias = Callable[[], frozenset[int]]
 
 
 class Key(NamedTuple):
@@ -79,9 +82,7 @@ class Automaton:
 
     # ---- decisions
 
-    def admit(
-        self, key: Key, clock: Clock, by: Interval, running: frozenset[int]
-    ) -> Iterator[tuple[Key, Clock]]:
+    def admit(self, key: Key, clock: Clock, by: Interval, running: Running) -> Iterator[tuple[Key, Clock]]:
         """The breaker lets a call pass at some instant of `by`."""
         at = max(clock.now_ns, by.lo_ns)
         if at > by.hi_ns:
@@ -119,9 +120,7 @@ class Automaton:
         elif self.spec.trip == "never" and "R2" in self.relaxed:
             yield key, clock
 
-    def timer(
-        self, key: Key, clock: Clock, by_ns: int, running: frozenset[int]
-    ) -> Iterator[tuple[Key, Clock]]:
+    def timer(self, key: Key, clock: Clock, by_ns: int, running: Running) -> Iterator[tuple[Key, Clock]]:
         """Half-open without a call, where the breaker's timer or a reader brings it about."""
         if key.state == "open" and self.spec.entry != "lazy":
             yield from self._enter_half_open(
@@ -143,7 +142,7 @@ class Automaton:
         return (key.admitted if self.spec.probes == "total" else key.flying) >= limit
 
     def _enter_half_open(
-        self, key: Key, clock: Clock, by: Interval, running: frozenset[int]
+        self, key: Key, clock: Clock, by: Interval, running: Running
     ) -> Iterator[tuple[Key, Clock]]:
         least, _ = self.spec.wait_of(key.nth)
         earliest = clock.open_lo + least - self.spec.eps_ns
@@ -156,7 +155,7 @@ class Automaton:
     # ---- outcomes
 
     def outcome(
-        self, key: Key, clock: Clock, by: Interval, what: str, *, stale: bool, running: frozenset[int]
+        self, key: Key, clock: Clock, by: Interval, what: str, *, stale: bool, running: Running
     ) -> Iterator[tuple[Key, Clock]]:
         """An outcome (`what`: success, failure, neutral) reaches the breaker at some instant of `by`."""
         at = max(clock.now_ns, by.lo_ns)
@@ -170,7 +169,7 @@ class Automaton:
             yield from self._counted(key, clock, by, what, running, stale=stale)
 
     def _counted(
-        self, key: Key, clock: Clock, by: Interval, what: str, running: frozenset[int], *, stale: bool
+        self, key: Key, clock: Clock, by: Interval, what: str, running: Running, *, stale: bool
     ) -> Iterator[tuple[Key, Clock]]:
         late = key.state == "open" and what == "failure" and self.spec.late_failure_restarts_wait
         if stale and self.spec.stale == "ignored" and not late:
@@ -192,7 +191,7 @@ class Automaton:
                 yield from self._while_open(key, clock, by, kind, running)
 
     def _while_closed(
-        self, key: Key, clock: Clock, by: Interval, kind: str, running: frozenset[int]
+        self, key: Key, clock: Clock, by: Interval, kind: str, running: Running
     ) -> Iterator[tuple[Key, Clock]]:
         after, trips = self._tally(key, failed=kind == "failure")
         if trips is not False or ("R2" in self.relaxed and kind == "failure"):
@@ -222,7 +221,7 @@ class Automaton:
         return key._replace(window=window), trips and len(window) >= spec.minimum_calls
 
     def _while_half_open(
-        self, key: Key, clock: Clock, by: Interval, kind: str, running: frozenset[int]
+        self, key: Key, clock: Clock, by: Interval, kind: str, running: Running
     ) -> Iterator[tuple[Key, Clock]]:
         spec = self.spec
         good, bad = key.good + (kind == "success"), key.failures + (kind == "failure")
@@ -249,7 +248,7 @@ class Automaton:
         return key._replace(nth=key.nth + 1) if self.spec.backoff != 1.0 else key
 
     def _while_open(
-        self, key: Key, clock: Clock, by: Interval, kind: str, running: frozenset[int]
+        self, key: Key, clock: Clock, by: Interval, kind: str, running: Running
     ) -> Iterator[tuple[Key, Clock]]:
         if kind == "success" and self.spec.success_while_open_closes:
             yield from self._change(key, clock, by, "closed", running)
@@ -266,7 +265,7 @@ class Automaton:
     # ---- changes of state
 
     def _change(
-        self, key: Key, clock: Clock, by: Interval, to: str, running: frozenset[int]
+        self, key: Key, clock: Clock, by: Interval, to: str, running: Running
     ) -> Iterator[tuple[Key, Clock]]:
         """Enter a state at some instant of `by`; where the breaker reports changes, by using up the next report."""
         lo, hi = max(clock.now_ns, by.lo_ns), by.hi_ns
@@ -281,7 +280,7 @@ class Automaton:
             used += 1
         if lo > hi:
             return
-        old = frozenset() if self.anonymous else running
+        old: frozenset[int] = frozenset() if self.anonymous else running()
         fresh = key._replace(state=to, flying=0, admitted=0, good=0, used=used, old=old)
         if to == "open":
             yield fresh._replace(failures=0, window=()), Clock(lo, lo, hi)

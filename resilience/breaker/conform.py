@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Final, Protocol
+from typing import Any, Final
 
 from resilience.breaker.automaton import Automaton, relax
 from resilience.breaker.evidence import Track
@@ -146,40 +146,43 @@ class Explainer:
 
     def alternatives(self) -> Iterator[Change]:
         """Breakers that differ in one parameter or one habit, nearest first."""
-        spec, base = self.spec, self.automaton
+        if self.spec.trip == "never":
+            return
+        yield from self._trips()
+        yield self._with("R3", "it never opens", trip="never")
+        yield from self._waits()
+        yield from self._half_open()
+        flipped = "ignored" if self.spec.stale == "counted" else "counted"
+        yield self._with("R13", f"stale outcomes are {flipped}", stale=flipped)
+        for outcome in ("cancelled", "excluded"):
+            if any(call.outcome == outcome for call in self.track.calls):
+                taken = getattr(self.spec, f"{outcome}_as")
+                for kind in ("failure", "success", "neutral"):
+                    if kind != taken:
+                        yield self._with("R14", f"{outcome} calls count as {kind}", **{f"{outcome}_as": kind})
 
-        def with_(rule: str, words: str, **fields: object) -> Change:
-            return Change(rule, words, replace(base, spec=replace(spec, **fields)))  # type: ignore[arg-type]
+    def _with(self, rule: str, words: str, **fields: Any) -> Change:
+        return Change(rule, words, replace(self.automaton, spec=replace(self.spec, **fields)))
 
+    def _trips(self) -> Iterator[Change]:
+        spec, with_ = self.spec, self._with
         if spec.trip == "consecutive":
             for fewer in range(spec.failures - 1, max(0, spec.failures - 4), -1):
                 yield with_("R2", f"failures = {fewer}", failures=fewer)
             for more in range(spec.failures + 1, spec.failures + 4):
                 yield with_("R3", f"failures = {more}", failures=more)
-        elif spec.trip in {"count", "time"}:
-            if spec.minimum_calls > 1:
-                yield with_("R2", "minimum_calls = 1", minimum_calls=1)
-                yield with_(
-                    "R3", f"minimum_calls = {spec.minimum_calls + 1}", minimum_calls=spec.minimum_calls + 1
-                )
-            if spec.ratio is not None:
-                yield with_("R2", f"ratio = {spec.ratio * 0.8:.2f}", ratio=spec.ratio * 0.8)
-                yield with_(
-                    "R3", f"ratio = {min(1.0, spec.ratio * 1.25):.2f}", ratio=min(1.0, spec.ratio * 1.25)
-                )
-        if spec.trip != "never":
-            yield with_("R3", "it never opens", trip="never")
-            yield from self._waits(with_)
-            yield from self._half_open(with_)
-            flipped = "ignored" if spec.stale == "counted" else "counted"
-            yield with_("R13", f"stale outcomes are {flipped}", stale=flipped)
-            for outcome in ("cancelled", "excluded"):
-                if any(c.outcome == outcome for c in self.track.calls):
-                    for kind in {"failure", "success", "neutral"} - {getattr(spec, f"{outcome}_as")}:
-                        yield with_("R14", f"{outcome} calls count as {kind}", **{f"{outcome}_as": kind})
+            return
+        if spec.minimum_calls > 1:
+            more = spec.minimum_calls + 1
+            yield with_("R2", "minimum_calls = 1", minimum_calls=1)
+            yield with_("R3", f"minimum_calls = {more}", minimum_calls=more)
+        if spec.ratio is not None:
+            less, higher = spec.ratio * 0.8, min(1.0, spec.ratio * 1.25)
+            yield with_("R2", f"ratio = {less:.2f}", ratio=less)
+            yield with_("R3", f"ratio = {higher:.2f}", ratio=higher)
 
-    def _waits(self, with_: _With) -> Iterator[Change]:
-        spec, base = self.spec, self.automaton
+    def _waits(self) -> Iterator[Change]:
+        spec, base, with_ = self.spec, self.automaton, self._with
         for rule, factor in (("R5", 0.9), ("R5", 0.75), ("R5", 0.5), ("R6", 1.1), ("R6", 1.3), ("R6", 2.0)):
             wait = round(spec.wait_ns * factor)
             yield with_(rule, f"wait = {wait / 1e6:.0f} ms", wait_ns=wait, wait_max_ns=None)
@@ -191,8 +194,8 @@ class Explainer:
         habit = "rejection_restarts_wait"
         yield Change("R7", "rejections restart the wait", replace(base, habit=habit))
 
-    def _half_open(self, with_: _With) -> Iterator[Change]:
-        spec, base = self.spec, self.automaton
+    def _half_open(self) -> Iterator[Change]:
+        spec, base, with_ = self.spec, self.automaton, self._with
         if spec.permitted is not None:
             for more in (spec.permitted + 1, spec.permitted + 2):
                 yield with_("R8", f"permitted = {more}", permitted=more)
@@ -204,12 +207,6 @@ class Explainer:
                 yield with_("R10", f"successes = {spec.successes - 1}", successes=spec.successes - 1)
             yield with_("R11", "failing probes are ignored", reopen_on_failure=not spec.reopen_on_failure)
         yield Change("R12", "the count survives closing", replace(base, habit="count_survives"))
-
-
-class _With(Protocol):
-    """Builds a Change from changed fields."""
-
-    def __call__(self, rule: str, words: str, **fields: object) -> Change: ...
 
 
 def _unfit(track: Track, spec: BreakerSpec) -> str:

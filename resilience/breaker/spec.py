@@ -120,12 +120,13 @@ class BreakerSpec:
             and base.trip == "consecutive"
         ):
             changes["trip"] = "time" if "window_ns" in changes else "count"
-        # What somebody wrote down is a promise, not a quirk of the dialect.
-        kept = {
-            rule: {key: value for key, value in values.items() if key not in changes}
+        # What is written says what is meant. Where the dialect is known to do otherwise, that stays declared,
+        # and what is written is the ideal that `strict` holds it to.
+        ideal = {
+            rule: {key: changes.pop(key, value) for key, value in values.items()}
             for rule, values in base.ideal.items()
         }
-        spec = replace(base, **changes, ideal=kept)
+        spec = replace(base, **changes, ideal=ideal)
         _validate(spec, path)
         return spec
 

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 from resilience.breaker.automaton import Automaton, Clock, Key
 from resilience.breaker.observation import Interval
@@ -162,10 +163,11 @@ class _Sweep:
             return key, clock
         if key.state == "closed":
             if token.what == "success" and token.lonely:
-                steps = self.automaton.outcome(
-                    key, clock, token.at, "success", stale=False, running=frozenset()
-                )
-                return next(iter(steps), None)
+                running = partial(self._running, key, token.call)
+                steps = self.automaton.outcome(key, clock, token.at, "success", stale=False, running=running)
+                step = next(iter(steps), None)
+                # A success that completes the least number of calls may trip a window: when is then a question.
+                return step if step is not None and step[0].state == "closed" else None
             return (key, clock) if token.what == "neutral" else None
         if key.state == "open" and token.hi_ns < clock.open_lo + self.shortest_open:
             heeded = spec.late_failure_restarts_wait or spec.success_while_open_closes
@@ -236,11 +238,11 @@ class _Sweep:
         for token in tried.values():
             yield from self._fire(key, clock, token, now)
         if self.timed:
-            yield from self.automaton.timer(key, clock, now, self._running(key, None))
+            yield from self.automaton.timer(key, clock, now, partial(self._running, key, None))
 
     def _fire(self, key: Key, clock: Clock, token: Token, now: int) -> Iterable[tuple[Key, Clock]]:
         by = token.at if token.hi_ns <= now else Interval(token.lo_ns, now)
-        running = self._running(key, token.call)
+        running = partial(self._running, key, token.call)
         fired = key.fired | {token.index}
         automaton = self.automaton
         if token.kind == "A":

@@ -10,7 +10,8 @@ from the tap in front of the dependency (a request with the same id arrived, or 
                                       sending or a connection that just broke explain it as well
 
 A call that is sent on a pooled connection at the moment at which that connection dies fails without having
-arrived. So no rejection is inferred within `_BROKEN_NS` of a fault's beginning or of a connection that the wire saw die.
+arrived. So no rejection is inferred within `_BROKEN_NS` of a fault's beginning or of a connection that the wire saw die,
+nor while a fault stands and the breaker says that it may let calls through.
 
 The outcome of an admitted call reached the breaker between the end seen on the wire and the answer seen by the
 caller. A caller that gave up (its side closed first) timed out; it may have told the breaker shortly before the tap
@@ -60,14 +61,18 @@ def from_record(
         by_id.setdefault(arrival.id, []).append(arrival)
         history.append(arrival)
     ends = dict(arrivals)
+    told = _transitions(breaker, transitions)
     broken = _Breaks(ends, faults)
+    trying = _trying(told, faults)
     for message in calls:
         if message.get("kind") != "call":
             continue
         for row in message["rows"]:
             call_id = f"{run_id}-{message['load']}-{row[0]}"
-            history.append(_call(breaker, call_id, row, by_id.get(call_id, []), ends, broken, timeout_ns))
-    history.extend(_transitions(breaker, transitions))
+            history.append(
+                _call(breaker, call_id, row, by_id.get(call_id, []), ends, (broken, trying), timeout_ns)
+            )
+    history.extend(told)
     history.extend(
         State(
             breaker,
@@ -83,6 +88,36 @@ def from_record(
     history.extend(faults)
     history.extend(_gap(line) for line in gaps)
     return history
+
+
+def _trying(told: Sequence[Transition], faults: Sequence[Fault]) -> dict[Any, list[Interval]]:
+    """Per instance: while a fault stands, the times at which its breaker says that it may let calls through.
+
+    A dependency that refuses connections may do so before a request is read, and such a call leaves no arrival. Only
+    while the breaker itself says "open" is a rejection then the better explanation.
+    """
+    spans: dict[Any, list[Interval]] = {}
+    windows = [
+        Interval(f.on.lo_ns - _BROKEN_NS, f.off.hi_ns + _BROKEN_NS if f.off else 1 << 62) for f in faults
+    ]
+    for instance in {event.instance for event in told}:
+        since = 0
+        own = [event for event in told if event.instance == instance]
+        for event in own:
+            if event.from_state == "open":
+                since = event.at.lo_ns
+            elif event.to_state == "open":
+                _overlaps(spans.setdefault(instance, []), windows, since, event.at.hi_ns)
+        if own and own[-1].to_state != "open":
+            _overlaps(spans.setdefault(instance, []), windows, since, 1 << 62)
+    return spans
+
+
+def _overlaps(spans: list[Interval], windows: Sequence[Interval], from_ns: int, to_ns: int) -> None:
+    for window in windows:
+        lo, hi = max(from_ns, window.lo_ns), min(to_ns, window.hi_ns)
+        if lo <= hi:
+            spans.append(Interval(lo, hi))
 
 
 class _Breaks:
@@ -138,7 +173,7 @@ def _call(
     row: Sequence[Any],
     arrivals: Sequence[Arrival],
     ends: Mapping[Arrival, str | None],
-    broken: _Breaks,
+    confounders: tuple[_Breaks, Mapping[Any, Sequence[Interval]]],
     timeout_ns: int | None,
 ) -> Call:
     _, _, start_ns, sent_ns, _, done_ns, status, outcome, instance = row[:9]
@@ -150,8 +185,13 @@ def _call(
         verdict, finish, note = _admitted(sent, done_ns, outcome, arrivals, ends)
     else:
         verdict, finish, note = _absent(sent, done_ns, outcome, status, timeout_ns)
+        broken, trying = confounders
         if verdict == "rejected" and broken.between(sent, done_ns):
             verdict, finish, note = "unknown", end, "confounded: connections were breaking"
+        elif verdict == "rejected" and any(
+            span.lo_ns <= done_ns and span.hi_ns >= sent for span in trying.get(instance, ())
+        ):
+            verdict, finish, note = "unknown", end, "confounded: the dependency may have been unreachable"
     return Call(breaker, instance, call_id, start, end, verdict, fallback, finish=finish, note=note)
 
 

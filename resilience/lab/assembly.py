@@ -176,7 +176,9 @@ class Assembly:
         environ = {
             **self._options.breaker.to_environ(),
             f"{PREFIX}PRICING_URL": f"http://{points['pricing'].listen}",
-            f"{PREFIX}DATABASE_URL": f"postgresql://{USER}:{postgres.password}@{points['db'].listen}/{DATABASE}",
+            f"{PREFIX}DATABASE_URL": (
+                f"postgresql://{USER}:{postgres.password}@{points['db'].listen}/{DATABASE}?sslmode=disable"
+            ),
             f"{PREFIX}CACHE_URL": f"redis://:{cache.password}@{points['cache'].listen}/0",
             f"{PREFIX}JWT_SECRET": secrets.token_hex(32),
         }

@@ -68,20 +68,24 @@ class Database:
     @classmethod
     async def open(cls, url: str, *, size: int, timeout_ms: int) -> Database:
         """Connect, waiting up to 20 s for a database that is still starting; OSError with the reason if it does not."""
+        pool = asyncpg.create_pool(
+            url,
+            # No floor: asyncpg would reconnect behind our back while the database is away.
+            min_size=0,
+            max_size=size,
+            timeout=_CONNECT_S,
+            command_timeout=timeout_ms / 1000,
+            connection_class=_Connection,
+        )
+        await pool
         deadline = asyncio.get_running_loop().time() + _START_S
         while True:
             try:
-                pool = await asyncpg.create_pool(
-                    url,
-                    min_size=min(2, size),
-                    max_size=size,
-                    timeout=_CONNECT_S,
-                    command_timeout=timeout_ms / 1000,
-                    connection_class=_Connection,
-                )
+                await pool.fetchval("SELECT 1")
                 return cls(pool)
             except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
                 if asyncio.get_running_loop().time() > deadline:
+                    pool.terminate()
                     raise OSError(f"the database does not answer: {error}") from error
                 await asyncio.sleep(0.05)
 
@@ -112,12 +116,11 @@ class Database:
             await self._give_back(connection)
 
     async def _give_back(self, connection: Any) -> None:
-        """Release within bounds: a hung connection is cut, and never holds up the answer."""
+        """Release within bounds: asyncpg cuts a connection that hangs, and the answer does not wait for it."""
         try:
             await self._pool.release(connection, timeout=_ACQUIRE_S)
         except (TimeoutError, OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
             LOG.warning("a database connection was cut: %s", type(error).__name__)
-            connection.terminate()
 
     async def reachable(self) -> bool:
         """Whether it answers a trivial question right now."""

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import logging
 import socket
 from collections.abc import Callable, Iterable
@@ -85,6 +86,10 @@ class Control:
     def version(self, _route: Route, _body: bytes) -> Answer:
         """GET /version."""
         return wire.version_answer(self.options.version)
+
+    def capabilities(self, _route: Route, _body: bytes) -> Answer:
+        """GET /capabilities: what this server can do beyond Toxiproxy's API."""
+        return wire.json_answer(200, json.dumps({"capabilities": []}))
 
     def proxy_index(self, _route: Route, _body: bytes) -> Answer:
         """GET /proxies."""

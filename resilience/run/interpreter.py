@@ -158,7 +158,7 @@ class _Run:
         ):
             await engine.prepare()
             self.epoch_ns = now_ns() + LEAD_NS
-            self.recorder.event("run", state="epoch", epoch_ns=self.epoch_ns)
+            self._tell("run", state="epoch", epoch_ns=self.epoch_ns)
             await engine.start(self.epoch_ns)
             try:
                 await self._operations(faults, system)

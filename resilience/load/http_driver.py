@@ -25,6 +25,7 @@ from resilience.load.http_response import ResponseReader
 from resilience.load.judging import AnswerJudge
 from resilience.load.model import NEVER_ENDS_NS, Stream, share
 from resilience.load.recorder import Recorder
+from resilience.load.requests import HttpRequest
 from resilience.load.template import compile_request, target_of
 from resilience.metrics.outcomes import CODE, CONNECT, DROPPED, TIMEOUT, UNFINISHED
 
@@ -38,6 +39,8 @@ class HttpDriver:
 
     def __init__(self, stream: Stream, recorder: Recorder, *, stripe: int, stripes: int, run_id: str) -> None:
         request = stream.request
+        if not isinstance(request, HttpRequest):
+            raise TypeError(f"the HTTP driver does not send a {type(request).__name__}")
         self._stream = stream
         self._recorder = recorder
         self._render = compile_request(request, correlate=stream.correlate, run_id=run_id, stream=stream.name)

@@ -6,7 +6,7 @@ An expected status is an answer: ok, or degraded where the target says so. Other
 
 from collections.abc import Sequence
 
-from resilience.load.model import HttpRequest
+from resilience.load.requests import HttpRequest
 from resilience.metrics.outcomes import CLIENT_ERROR, DEGRADED, OK, SERVER_ERROR, SHED, WRONG_DATA
 
 Headers = Sequence[tuple[bytes, bytes]]
@@ -30,7 +30,7 @@ class AnswerJudge:
     def outcome(self, status: int, headers: Headers) -> str:
         """The category of an answer; `headers` have lower-case names."""
         if not any(low <= status <= high for low, high in self._ranges):
-            return _unexpected(status)
+            return unexpected(status)
         if self._degraded is not None:
             name, value = self._degraded
             if any(key == name and text.strip().lower() == value for key, text in headers):
@@ -46,7 +46,8 @@ class AnswerJudge:
         return None
 
 
-def _unexpected(status: int) -> str:
+def unexpected(status: int) -> str:
+    """The category of a status that the plan does not expect."""
     if status in _SHED_STATUSES:
         return SHED
     if status >= 500:

@@ -7,14 +7,30 @@ Rates are arrivals per second. A value that could not be driven is refused when 
 What it deliberately does not do: read files, know plans or YAML (the plan's compiler makes these), or open anything.
 """
 
-import base64
 import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, Self
 
+from resilience.load.plain import from_plain, to_plain
+from resilience.load.requests import REQUESTS, HttpRequest, Request, driver_name
+
 Arrival = Literal["uniform", "poisson"]
 NEVER_ENDS_NS = 2**62
+
+__all__ = [
+    "Arrival",
+    "Assignment",
+    "Closed",
+    "Herd",
+    "HttpRequest",
+    "PhaseWindow",
+    "RateSegment",
+    "Replay",
+    "Request",
+    "Shape",
+    "Stream",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,52 +117,6 @@ class PhaseWindow:
 
 
 @dataclass(frozen=True, slots=True)
-class HttpRequest:
-    """One HTTP/1.1 request, as a template, and what its answer must be.
-
-    `{i}` (the number of the arrival) and `{field}` (of the data row i mod rows) are filled into the URL, the header values
-    and the body. In the URL values are percent-encoded; in a JSON body they are JSON-escaped.
-    """
-
-    url: str
-    method: str = "GET"
-    headers: tuple[tuple[str, str], ...] = ()
-    body: bytes | None = None
-    data: tuple[dict[str, str], ...] = ()
-    expect_status: tuple[tuple[int, int], ...] = ((200, 399),)
-    """Ranges of statuses, both ends included, that count as an answer."""
-    degraded_header: tuple[str, str] | None = None
-    """Name and value of the response header by which the target marks a fallback."""
-    instance_header: str | None = None
-    """The response header that names the instance that answered."""
-    ca_file: str | None = None
-    """For https: trust this authority file instead of the system's."""
-    insecure: bool = False
-    """For https: accept any certificate."""
-
-    def to_json(self) -> dict[str, Any]:
-        """The request as JSON-able values; the body is base64."""
-        body = None if self.body is None else base64.b64encode(self.body).decode()
-        return {**asdict(self), "body": body}
-
-    @classmethod
-    def from_json(cls, value: Mapping[str, Any]) -> Self:
-        """The request whose `to_json` is `value`."""
-        given = dict(value)
-        degraded = given["degraded_header"]
-        return cls(
-            **{
-                **given,
-                "headers": tuple((name, text) for name, text in given["headers"]),
-                "body": None if given["body"] is None else base64.b64decode(given["body"]),
-                "data": tuple(dict(row) for row in given["data"]),
-                "expect_status": tuple((low, high) for low, high in given["expect_status"]),
-                "degraded_header": None if degraded is None else (degraded[0], degraded[1]),
-            }
-        )
-
-
-@dataclass(frozen=True, slots=True)
 class Stream:
     """One load of a plan: what is offered when, how it is sent, and how its outcome is told.
 
@@ -158,7 +128,7 @@ class Stream:
     name: str
     shape: Shape
     arrival: Arrival
-    request: HttpRequest
+    request: Request
     deadline_ns: int
     timeout_ns: int
     record_calls: bool = False
@@ -181,7 +151,8 @@ class Stream:
         return {
             **{name: getattr(self, name) for name in _STREAM_SCALARS},
             "shape": shape_to_json(self.shape),
-            "request": self.request.to_json(),
+            "driver": driver_name(self.request),
+            "request": to_plain(self.request),
         }
 
     @classmethod
@@ -190,7 +161,7 @@ class Stream:
         return cls(
             **{name: value[name] for name in _STREAM_SCALARS},
             shape=shape_from_json(value["shape"]),
-            request=HttpRequest.from_json(value["request"]),
+            request=from_plain(REQUESTS[value["driver"]], value["request"]),
         )
 
 

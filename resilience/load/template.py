@@ -14,7 +14,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from urllib.parse import quote, urlsplit
 
-from resilience.load.model import HttpRequest, id_parts
+from resilience.load.model import id_parts
+from resilience.load.requests import HttpRequest
 
 Render = Callable[[int], bytes]
 _PLACEHOLDER = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)\}")

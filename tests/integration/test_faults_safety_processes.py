@@ -65,6 +65,7 @@ class Runner:
             self.guardian = message.get("guardian", self.guardian)
             if key in message and (value is None or message[key] == value):
                 return message
+            assert "refused" not in message, message
         raise AssertionError(f"the runner ended before it said {key}={value}; it said {self.said}")
 
     def tell(self, words):

@@ -28,9 +28,8 @@ from resilience.lab.databases import DATABASE, USER, Server, start_postgres, sta
 from resilience.lab.front import build_points
 from resilience.lab.handshake import DATABASE_GRACE_S, FRONT_GRACE_S, SERVICE_GRACE_S
 from resilience.lab.options import LabOptions
-from resilience.lab.ports import LOOPBACK, check_port, port_taken
+from resilience.lab.ports import LOOPBACK, check_port, listening_socket, port_taken
 from resilience.lab.rundir import make_run_directory, sweep_run_directories, write_owner
-from resilience.lab.service import listening_socket
 from resilience.lab.settings import PREFIX, SettingsError
 from resilience.lab.system import Instance, ProxyPoint, StackError, System
 from resilience.lab.unprivileged import account
@@ -242,10 +241,10 @@ def _module(
     environ: Mapping[str, str] | None = None,
     pass_fds: tuple[int, ...] = (),
 ) -> Program:
-    """One of our own services, by module."""
+    """One of our own services, by module. `-P`: a folder `resilience` where we were started is somebody else's."""
     return Program(
         name,
-        [sys.executable, "-m", module, "--die-with-parent", *arguments],
+        [sys.executable, "-P", "-m", module, "--die-with-parent", *arguments],
         environ=environ or {},
         pass_fds=pass_fds,
     )

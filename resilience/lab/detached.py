@@ -67,7 +67,15 @@ async def _start_detached(options: LabOptions, file: Path) -> System:
     check_lab_extra()
     with tempfile.TemporaryFile() as errors:
         supervisor = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "resilience.lab.supervisor", "--detached", "--state-file", str(file)),
+            *(
+                sys.executable,
+                "-P",
+                "-m",
+                "resilience.lab.supervisor",
+                "--detached",
+                "--state-file",
+                str(file),
+            ),
             *("--options", json.dumps(options.to_json())),
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,

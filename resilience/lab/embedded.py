@@ -76,7 +76,7 @@ class EmbeddedStack:
         check_lab_extra()
         with tempfile.TemporaryFile() as errors:
             self._supervisor = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", "resilience.lab.supervisor"),
+                *(sys.executable, "-P", "-m", "resilience.lab.supervisor"),
                 *("--options", json.dumps(self._options.to_json())),
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,

@@ -17,14 +17,13 @@ import aiohttp
 
 from faults.model import ProxySpec
 from faults.toxiproxy import ToxiproxyClient, ToxiproxyError
-from resilience.lab.gateway.context import REQUEST_ID_HEADER
 from resilience.lab.ports import LOOPBACK
 from resilience.lab.system import ProxyPoint, StackError
 
 _TIMEOUT_S = 5.0
 # Which protocol the tap of a dependency can read, and where it finds the caller's request id.
 _PROTOCOLS: Mapping[str, tuple[str, str | None]] = {
-    "pricing": ("http", REQUEST_ID_HEADER.lower()),
+    "pricing": ("http", "x-request-id"),
     "db": ("tcp", None),
     "cache": ("tcp", None),
 }

@@ -31,12 +31,11 @@ from typing import Any, Self
 import uvloop
 from aiohttp import web
 
+from resilience.lab.ports import listening_socket
 from resilience.lab.settings import SettingsError
 
 LOG = logging.getLogger("chaos_spike.lab")
 
-# A herd of connections must not be turned away by the queue; the kernel caps this at net.core.somaxconn.
-BACKLOG = 4096
 _TURN_PAUSE_S = 0.001
 _LONGEST_TURN = 16
 _FAILED_PAUSE_S = 0.05
@@ -131,21 +130,6 @@ class SharedListener:
             await self._loop.connect_accepted_socket(self._factory, connection)
         except OSError:
             connection.close()
-
-
-def listening_socket(host: str, port: int) -> socket.socket:
-    """A non-blocking listening TCP socket with a deep queue; OSError if the address is taken."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    sock = socket.socket(family, socket.SOCK_STREAM)
-    try:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        sock.bind((host, port))
-        sock.listen(BACKLOG)
-        sock.setblocking(False)
-    except OSError:
-        sock.close()
-        raise
-    return sock
 
 
 class Service:

@@ -48,7 +48,7 @@ async def quote(http, sku="A-1"):
 async def events_of(http, admin, *, since, count):
     """`count` events of the stream after `since`."""
     events = []
-    async with http.get(f"{admin}/breakers/events", params={"since": since}) as response:
+    async with http.get(f"{admin}/breakers/events?since={since}") as response:
         assert response.headers["Content-Type"] == "text/event-stream"
         async for line in response.content:
             if line.startswith(b"data: "):
@@ -95,6 +95,9 @@ async def test_breaker_opens_probes_and_closes(library):
         assert [event["seq"] for event in events] == [1, 2, 3, 4, 5]
         assert told["last_seq"] == 5
         assert await events_of(http, admin, since=4, count=1) == events[4:]
+        # Numbers of an earlier start are no reason to miss anything of this one.
+        assert await events_of(http, admin, since=99, count=5) == events
+        assert await events_of(http, admin, since="4&boot=other", count=5) == events
         assert {(event["instance"], event["boot"], event["breaker"]) for event in events} == {
             ("gateway-1", told["boot"], "pricing")
         }

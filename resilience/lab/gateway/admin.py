@@ -3,7 +3,8 @@
 Every instance has its own, because behind one shared address nobody can tell whose breaker opened. Reading changes no
 breaker. `/breakers/events` is a server-sent event stream: first what the ring still has after `?since=SEQ` (default 0:
 everything), then each transition as it comes, with a comment line every second so that a frozen process can be told
-from a quiet one. Numbers are without gaps per boot: a reader sees from them whether it lost any.
+from a quiet one. Numbers are without gaps per boot: a reader sees from them whether it lost any. A reader that comes
+back with a number of an earlier start (`?boot=` says so for certain) gets everything.
 """
 
 from __future__ import annotations
@@ -69,6 +70,8 @@ class Admin:
                 INSTANCE_HEADER: self._identity.instance,
             }
         )
+        if seq > self._log.last_seq or request.query.get("boot", self._identity.boot) != self._identity.boot:
+            seq = 0  # a number of an earlier start: everything here is news to this reader
         await response.prepare(request)
         await response.write(f": {self._identity.instance} {self._identity.boot}\n\n".encode())
         try:

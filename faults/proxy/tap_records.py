@@ -90,11 +90,16 @@ class HttpObserver:
         self._responses = MessageScanner(responses=True)
         self._pending: deque[_Call] = deque()
         self._refused = False
+        # Reading begins when the upstream has answered the dial; what the caller sent meanwhile lay unread.
+        self._unread_since_ns: int | None = clock()[0]
 
     def data(self, direction: Direction, data: bytes) -> None:
         """Follow the messages."""
         at = self._clock()
         if direction is Direction.UPSTREAM:
+            if self._unread_since_ns is not None:
+                at = (min(at[0], self._unread_since_ns), at[1])
+                self._unread_since_ns = None
             for event in self._requests.feed(data):
                 if isinstance(event, Head):
                     self._arrived(event, at)

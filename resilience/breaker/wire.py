@@ -14,8 +14,8 @@ arrived. So no rejection is inferred within `_BROKEN_NS` of a fault's beginning 
 nor while a fault stands and the breaker says that it may let calls through.
 
 The outcome of an admitted call reached the breaker between the end seen on the wire and the answer seen by the
-caller. A caller that gave up (its side closed first) timed out; it may have told the breaker shortly before the tap
-saw it close, hence the allowance `_CLOSE_LAG_NS`.
+caller. A caller that gave up (its side closed first) timed out; it told the breaker when its own timer rang, which
+may be long before a busy tap saw it close: no earlier than the time-out after sending, less `_CLOSE_LAG_NS`.
 
 Pure: takes decoded lines of the run record, gives observations. Times stay on the record's monotonic clock.
 """
@@ -182,7 +182,7 @@ def _call(
     end = Interval(done_ns, done_ns) if done_ns is not None else None
     fallback: bool | None = None if outcome in _NO_ANSWER else outcome == "degraded"
     if arrivals:
-        verdict, finish, note = _admitted(sent, done_ns, outcome, arrivals, ends)
+        verdict, finish, note = _admitted(sent, done_ns, outcome, arrivals, ends, timeout_ns)
     else:
         verdict, finish, note = _absent(sent, done_ns, outcome, status, timeout_ns)
         broken, trying = confounders
@@ -201,13 +201,15 @@ def _admitted(
     outcome: str,
     arrivals: Sequence[Arrival],
     ends: Mapping[Arrival, str | None],
+    timeout_ns: int | None,
 ) -> tuple[str, Interval | None, str | None]:
     """Outcome of a call that reached the dependency, and when the breaker was told of it."""
     last = max(arrivals, key=lambda arrival: arrival.at)
     how = ends.get(last)
     lo = last.done.lo_ns if last.done else last.at.lo_ns
     if how == "caller_closed":
-        lo = max(last.at.lo_ns, lo - _CLOSE_LAG_NS)
+        # A caller's timer does not wait for a busy tap: request and close may lie unread together.
+        lo = sent if timeout_ns is None else min(lo, sent + timeout_ns) - _CLOSE_LAG_NS
     lo = max(lo, sent)
     finish = Interval(min(lo, done_ns), done_ns) if done_ns is not None else None
     if outcome == "ok" and last.failed is not True:

@@ -173,11 +173,11 @@ class _Fields:
 def _ns(value: object) -> int:
     if isinstance(value, bool) or not isinstance(value, (int, float, Decimal)):
         raise TypeError(f"{value!r} is not a number")
-    scaled = Decimal(value) * NS_PER_S
+    exact = Decimal(value)
     # An adversarial exponent (1e999999) must not become an integer of a million digits.
-    if not scaled.is_finite() or abs(scaled) > Decimal(10) ** 22:
+    if not exact.is_finite() or abs(exact) > 10**13:
         raise ValueError(f"{value!r} is out of range")
-    return int(scaled.to_integral_value())
+    return int((exact * NS_PER_S).to_integral_value())
 
 
 def _call(f: _Fields) -> Call:

@@ -121,6 +121,8 @@ def _checked(rule: Rule, case: Case) -> RuleVerdict:
         reason = f"checker error: {type(error).__name__}: {error}"
         return RuleVerdict(rule.id, rule.title, Verdict.UNKNOWN, reason)
     verdict = found.verdict(rule)
-    if verdict.verdict is Verdict.UNKNOWN and verdict.reason == "not exercised" and rule.stimulus:
-        return replace(verdict, reason=f"not exercised: needs {rule.stimulus}")
+    if verdict.verdict is Verdict.UNKNOWN and verdict.reason.startswith("not exercised") and rule.stimulus:
+        _, _, would = verdict.reason.partition(": ")
+        reason = f"not exercised: needs {rule.stimulus}" + (f" ({would})" if would else "")
+        return replace(verdict, reason=reason)
     return verdict

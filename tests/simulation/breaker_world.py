@@ -65,6 +65,7 @@ class ModelBreaker:
         self.last_start_ns = 0
 
     def bug(self, name: str) -> bool:
+        """Whether this mistake is switched on."""
         return name in self.model.bugs
 
     def _to(self, state: str, now: int) -> None:

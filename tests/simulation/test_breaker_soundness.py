@@ -1,0 +1,90 @@
+"""Properties over random correct breakers: no false alarm, and less certainty never makes a verdict worse than unknown.
+
+BREAKER_RUNS in the environment sets how many breakers are tried (default 24).
+"""
+
+from __future__ import annotations
+
+import os
+import random
+from dataclasses import replace
+
+import pytest
+from breaker_random import random_world
+from breaker_stimulus import CORRECT, MUTANTS, spec_for, stimulus
+from breaker_world import MS, only
+
+from resilience.breaker.history import Arrival, Call, Interval, Observation, State, Transition
+from resilience.breaker.report import Verdict
+from resilience.breaker.spec import BreakerSpec
+from resilience.breaker.verify import verify
+
+RUNS = int(os.environ.get("BREAKER_RUNS", "24"))
+EVIDENCE = {"all": (), "wire": (Call, Arrival), "events": (Transition, State)}
+
+
+def verdicts(history: list[Observation], spec: BreakerSpec) -> dict[str, Verdict]:
+    """Rule ids to verdicts of the only instance."""
+    report = verify(history, spec)
+    return {r.rule: r.verdict for i in report.instances for r in i.rules.values()}
+
+
+@pytest.mark.parametrize("evidence", EVIDENCE)
+@pytest.mark.parametrize("batch", range(3))
+def test_breaker_correct_never_fails(evidence: str, batch: int) -> None:
+    """Random correct breakers under random workloads and jitter: no rule fails by any evidence, no checker crashes."""
+    for seed in range(batch * RUNS // 3, (batch + 1) * RUNS // 3):
+        world, mapping = random_world(seed)
+        history = world.run()
+        kinds = EVIDENCE[evidence]
+        report = verify(only(history, *kinds) if kinds else history, BreakerSpec.from_mapping(mapping))
+        for instance in report.instances:
+            for rule in instance.rules.values():
+                assert rule.verdict is not Verdict.FAIL, (seed, mapping, rule.reason, rule.witness)
+                assert "checker error" not in rule.reason, (seed, rule.reason)
+
+
+def widened(history: list[Observation], rng: random.Random, most_ns: int) -> list[Observation]:
+    """The same history, known less exactly: every interval grows by random amounts."""
+
+    def wide(at: Interval) -> Interval:
+        return Interval(at.lo_ns - rng.randint(0, most_ns), at.hi_ns + rng.randint(0, most_ns))
+
+    found: list[Observation] = []
+    for entry in history:
+        if isinstance(entry, Call):
+            finish = wide(entry.finish) if entry.finish else None
+            end = wide(entry.end) if entry.end else None
+            found.append(replace(entry, start=wide(entry.start), end=end, finish=finish))
+        elif isinstance(entry, Arrival):
+            found.append(replace(entry, at=wide(entry.at), done=wide(entry.done) if entry.done else None))
+        elif isinstance(entry, (Transition, State)):
+            found.append(replace(entry, at=wide(entry.at)))
+        else:
+            found.append(entry)
+    return found
+
+
+@pytest.mark.parametrize("bug", [None, *list(MUTANTS)[::4]])
+@pytest.mark.parametrize("most_ms", [3, 20])
+def test_breaker_widening_never_turns_into_failure(bug: str | None, most_ms: int) -> None:
+    """Widening intervals moves no verdict to FAIL that was not FAIL before."""
+    changes = MUTANTS[bug] if bug else {}
+    model = replace(CORRECT, **changes, bugs=frozenset({bug} if bug else ()))
+    history = stimulus(model).run()
+    spec = BreakerSpec.from_mapping(spec_for(model))
+    exact = verdicts(history, spec)
+    # A contradiction that is blamed on another rule when less is known is still the same contradiction.
+    if any(verdict is Verdict.FAIL for verdict in exact.values()):
+        return
+    loose = verdicts(widened(history, random.Random(7), most_ms * MS), spec)
+    assert {rule for rule, verdict in loose.items() if verdict is Verdict.FAIL} == set()
+
+
+def test_breaker_widening_without_end_leaves_everything_open() -> None:
+    """Intervals as long as the history prove nothing: no rule about order or time passes or fails."""
+    world, mapping = random_world(3)
+    history = widened(world.run(), random.Random(1), 20_000 * MS)
+    loose = verdicts(only(history, Transition), BreakerSpec.from_mapping(mapping))
+    assert loose["R5"] is not Verdict.FAIL
+    assert loose["R5"] is not Verdict.PASS

@@ -69,6 +69,10 @@ class Assembly:
 
     async def down(self) -> None:
         """End everything and remove every file; harmless when nothing is up."""
+        # Ours first: once the gateways are gone, callers are to be refused, not left waiting in a queue.
+        for sock in self._sockets:
+            sock.close()
+        self._sockets.clear()
         for group, grace_s in (
             (self._services, SERVICE_GRACE_S),
             (self._databases, DATABASE_GRACE_S),
@@ -76,9 +80,6 @@ class Assembly:
         ):
             await asyncio.gather(*(child.stop(grace_s) for child in group))
             group.clear()
-        for sock in self._sockets:
-            sock.close()
-        self._sockets.clear()
         if self._directory is not None:
             await _remove(self._directory)
             self._directory = None

@@ -33,6 +33,7 @@ from resilience.lab.assembly import Assembly
 from resilience.lab.handshake import STOP, error_line, ready_line
 from resilience.lab.identity import ProcessId
 from resilience.lab.options import LabOptions
+from resilience.lab.priority import give_way
 from resilience.lab.system import StackError
 
 LOG = logging.getLogger("chaos_spike.lab")
@@ -161,6 +162,7 @@ def main(arguments: Sequence[str]) -> int:
     """Run the supervisor; its exit status."""
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s supervisor %(message)s")
     orders = parse_orders(arguments)
+    give_way()
     with _lock(orders.state_file) as alone:
         if not alone:
             _say(error_line("a lab is already up: `chaos-spike lab down` ends it"), None)

@@ -52,6 +52,8 @@ class Lane:
     ) -> None:
         stripe, stripes = assignment.stripe, assignment.stripes
         self.stream = stream
+        self.in_flight_sum = 0
+        """Of the samples since the last report: how many operations were in flight."""
         self.recorder = Recorder(stream, assignment.phases, stripe, send)
         self.driver: Driver = make_driver(
             stream, self.recorder, stripe=stripe, stripes=stripes, run_id=assignment.run_id
@@ -105,6 +107,7 @@ class Worker:
         self._process = psutil.Process()
         self._fd_limit = _raise_descriptor_limit()
         self._stall_ns = 0
+        self._samples = 0
         self._epoch_ns = 0
         self._cpu_before_ns = 0
 
@@ -151,7 +154,9 @@ class Worker:
             await asyncio.sleep(_SWEEP_S)
             now = monotonic_ns()
             self._stall_ns = max(self._stall_ns, now - expected - int(_SWEEP_S * _SECOND_NS))
+            self._samples += 1
             for lane in self._lanes:
+                lane.in_flight_sum += lane.driver.under_way
                 lane.driver.expire(now)
             if all(lane.idle for lane in self._lanes):
                 return
@@ -196,13 +201,18 @@ class Worker:
                 "t": now,
                 "cpu": round(cpu, 4),
                 "in_flight": {lane.stream.name: lane.driver.under_way for lane in self._lanes},
+                "in_flight_mean": {
+                    lane.stream.name: lane.in_flight_sum / max(self._samples, 1) for lane in self._lanes
+                },
                 "fds": self._process.num_fds(),
                 "fd_limit": self._fd_limit,
                 "rss_bytes": self._process.memory_info().rss,
                 "stall_ns": self._stall_ns,
             }
         )
-        self._stall_ns = 0
+        self._stall_ns = self._samples = 0
+        for lane in self._lanes:
+            lane.in_flight_sum = 0
 
     def _finish(self) -> None:
         now = monotonic_ns()

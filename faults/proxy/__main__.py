@@ -29,6 +29,10 @@ def build_parser() -> argparse.ArgumentParser:
     add("-port", "--port", type=int, default=8474, help="port for the API, 0 for any (default %(default)s)")
     add("-config", "--config", type=Path, help="JSON file containing proxies to create on startup")
     add("-seed", "--seed", type=int, help="seed for randomizing toxics with (default: random, and logged)")
+    add("-proxy-metrics", "--proxy-metrics", action="store_true", help="serve proxy metrics on /metrics")
+    add(
+        "-runtime-metrics", "--runtime-metrics", action="store_true", help="serve process metrics on /metrics"
+    )
     add("-version", "--version", action="store_true", help="print the version")
     add("--compat", action="store_true", help="answer as Toxiproxy 2.12 does wherever we differ on purpose")
     add("--token", help="require `Authorization: Bearer TOKEN` on every request")
@@ -46,7 +50,12 @@ def options_from(arguments: argparse.Namespace) -> ServerOptions:
         allow_hosts=frozenset(name.lower() for name in [*arguments.allow_host, arguments.host]),
         token=arguments.token,
     )
-    control = ControlOptions(compat=arguments.compat, seed=seed)
+    control = ControlOptions(
+        compat=arguments.compat,
+        seed=seed,
+        proxy_metrics=arguments.proxy_metrics,
+        runtime_metrics=arguments.runtime_metrics,
+    )
     return ServerOptions(arguments.host, arguments.port, arguments.config, control, guard)
 
 

@@ -15,6 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from faults.model import Direction
+from faults.proxy.addresses import format_address
 from faults.proxy.held import DEFAULT_LINK_CAP_BYTES, HeldBudget
 from faults.proxy.link import Link
 from faults.proxy.sides import Hold, Observer, Side
@@ -76,6 +77,23 @@ class Connection:
     def over(self) -> bool:
         """Whether it was aborted, reset or refused."""
         return self._over
+
+    def describe(self) -> dict[str, object]:
+        """Show the connection as GET /connections does."""
+        peer = None if self.client.lost else self.client.transport.get_extra_info("peername")
+        shown: dict[str, object] = {
+            "number": self.number,
+            "client": None if peer is None else format_address(str(peer[0]), int(peer[1])),
+            "opened_ns": self.opened_ns,
+        }
+        for link in (self.up, self.down):
+            shown[link.direction.value] = {
+                "received_bytes": link.source.received_bytes,
+                "sent_bytes": link.sent_bytes,
+                "held_bytes": link.held_bytes,
+                "toxics": list(link.active_toxics),
+            }
+        return shown
 
     def link(self, direction: Direction) -> Link:
         """Return the link of that direction."""

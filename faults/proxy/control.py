@@ -26,15 +26,27 @@ from faults.proxy import wire
 from faults.proxy.addresses import Address, AddressError, format_address, parse_address
 from faults.proxy.connection import ConnectionOptions
 from faults.proxy.dial import DEFAULT_DIAL_TIMEOUT_S, Dialler
+from faults.proxy.expiry import Expiry, with_expiry
 from faults.proxy.held import DEFAULT_LINK_CAP_BYTES, DEFAULT_PROCESS_CAP_BYTES, HeldBudget
-from faults.proxy.listener import BindError, Listener, bind, resolve_listen
-from faults.proxy.requests import ProxyRequest, read_populate, read_proxy, read_toxic, read_toxic_change
+from faults.proxy.listener import BindError, Listener, bind, resolve_listen, shown_address
+from faults.proxy.metrics import ByteTotals, Metrics
+from faults.proxy.requests import (
+    ProxyRequest,
+    read_listed_toxics,
+    read_populate,
+    read_proxy,
+    read_toxic,
+    read_toxic_change,
+)
 from faults.proxy.store import ApiError, Store, StoredProxy, StoredToxic
 from faults.proxy.wire import Answer, Route
 
 __all__ = ["Control", "ControlOptions"]
 
 _log = logging.getLogger(__name__)
+
+CAPABILITIES = ("capabilities", "connections", "populate-toxics", "seed", "ttl")
+"""What `GET /capabilities` tells: the names that clients ask for before they use what Toxiproxy does not have."""
 
 
 def _resolver_name() -> str:
@@ -57,6 +69,8 @@ class ControlOptions:
     link_cap_bytes: int = DEFAULT_LINK_CAP_BYTES
     process_cap_bytes: int = DEFAULT_PROCESS_CAP_BYTES
     dial_timeout_s: float = DEFAULT_DIAL_TIMEOUT_S
+    proxy_metrics: bool = False
+    runtime_metrics: bool = False
     resolver_name: str = field(default_factory=_resolver_name)
 
 
@@ -68,6 +82,8 @@ class Control:
         self.store = Store()
         self.listeners: dict[str, Listener] = {}
         self.budget = HeldBudget(options.process_cap_bytes)
+        self.totals = ByteTotals()
+        self._expiry = Expiry(self._expired)
         self._closing: set[asyncio.Task[None]] = set()
 
     async def answer(self, route: Route, body: bytes) -> Answer:
@@ -87,10 +103,6 @@ class Control:
         """GET /version."""
         return wire.version_answer(self.options.version)
 
-    def capabilities(self, _route: Route, _body: bytes) -> Answer:
-        """GET /capabilities: what this server can do beyond Toxiproxy's API."""
-        return wire.json_answer(200, json.dumps({"capabilities": []}))
-
     def proxy_index(self, _route: Route, _body: bytes) -> Answer:
         """GET /proxies."""
         return wire.json_answer(200, wire.proxies_json(self.store.proxies.values()))
@@ -107,6 +119,31 @@ class Control:
         """GET /proxies/{p}/toxics/{t}."""
         return wire.json_answer(200, wire.toxic_json(self.store.proxy(route.proxy).toxic(route.toxic)))
 
+    def capabilities(self, _route: Route, _body: bytes) -> Answer:
+        """GET /capabilities: what this server can do that Toxiproxy cannot."""
+        return wire.json_answer(200, json.dumps({"capabilities": list(CAPABILITIES)}))
+
+    def connections(self, _route: Route, _body: bytes) -> Answer:
+        """GET /connections: what is open, with the bytes of each direction."""
+        shown = [
+            {"proxy": name, **connection.describe()}
+            for name, listener in sorted(self.listeners.items())
+            for connection in sorted(listener.connections, key=lambda connection: connection.number)
+        ]
+        return wire.json_answer(200, json.dumps({"connections": shown}))
+
+    def metrics(self, _route: Route, _body: bytes) -> Answer:
+        """Any /metrics, where metrics are on."""
+        metrics = Metrics(
+            self.totals,
+            self.store.proxies,
+            self.listeners,
+            proxies=self.options.proxy_metrics,
+            runtime=self.options.runtime_metrics,
+        )
+        body, content_type = metrics.exposition()
+        return Answer(200, body, content_type)
+
     # Proxies
 
     async def proxy_create(self, _route: Route, body: bytes) -> Answer:
@@ -116,9 +153,10 @@ class Control:
             if not getattr(request, name):
                 raise ApiError(400, f"missing required field: {name}")
         self.store.check_new(request.name)
+        fresh = self._stored(request, "")
         place = await self._resolve(request.listen, "listen tcp: ") if request.enabled else None
         self.store.check_new(request.name)
-        proxy = await self._put(_stored(request), place)
+        proxy = await self._put(fresh, place)
         return wire.json_answer(201, wire.proxy_json(proxy))
 
     async def proxy_update(self, route: Route, body: bytes) -> Answer:
@@ -140,6 +178,7 @@ class Control:
     def proxy_delete(self, route: Route, _body: bytes) -> Answer:
         """DELETE /proxies/{p}."""
         self.store = self.store.without(route.proxy)
+        self._expiry.forget(route.proxy)
         self._stop(route.proxy)
         return Answer(204)
 
@@ -147,17 +186,21 @@ class Control:
         """POST /populate."""
         try:
             requests = read_populate(body)
+            entries = [
+                (request, self._stored(request, f" at proxy {number}"))
+                for number, request in enumerate(requests, start=1)
+            ]
         except ApiError as error:
             return wire.populate_answer((), error)
         done: list[StoredProxy] = []
-        for request in requests:
+        for request, fresh in entries:
             try:
-                done.append(await self._add_or_replace(request))
+                done.append(await self._add_or_replace(request, fresh))
             except ApiError as error:
                 return wire.populate_answer(done, error)
         return wire.populate_answer(done, None)
 
-    async def _add_or_replace(self, request: ProxyRequest) -> StoredProxy:
+    async def _add_or_replace(self, request: ProxyRequest, fresh: StoredProxy) -> StoredProxy:
         existing = request.name in self.store.proxies
         place = None
         if existing or request.enabled:
@@ -165,11 +208,11 @@ class Control:
         old = self.store.proxies.get(request.name)
         if old is not None and place is not None:
             if old.listen == place.shown and old.upstream == request.upstream:
-                return old
+                lists_toxics = not self.options.compat and request.toxics is not None
+                return self._replace(old.with_toxics(map(with_expiry, fresh.toxics))) if lists_toxics else old
             self._stop(old.name)
             # Until the new one stands, the old one is what there is: stopped, as in Toxiproxy.
             self.store = self.store.with_proxy(replace(old, enabled=False))
-        fresh = _stored(request)
         return await self._put(fresh, place if request.enabled else None, keep=old is None or request.enabled)
 
     async def reset(self, _route: Route, _body: bytes) -> Answer:
@@ -198,7 +241,8 @@ class Control:
     def toxic_create(self, route: Route, body: bytes) -> Answer:
         """POST /proxies/{p}/toxics."""
         proxy = self.store.proxy(route.proxy)
-        stored = read_toxic(body, frozenset(toxic.name for toxic in proxy.toxics))
+        taken = frozenset(toxic.name for toxic in proxy.toxics)
+        stored = with_expiry(read_toxic(body, taken, own=not self.options.compat))
         self._check(stored)
         changed = self._replace(proxy.with_toxic(stored))
         return wire.json_answer(200, wire.toxic_json(changed.toxic(stored.name)))
@@ -206,14 +250,15 @@ class Control:
     def toxic_update(self, route: Route, body: bytes) -> Answer:
         """PATCH (or POST) /proxies/{p}/toxics/{t}."""
         proxy = self.store.proxy(route.proxy)
-        change = read_toxic_change(body, proxy.toxic(route.toxic))
+        change = read_toxic_change(body, proxy.toxic(route.toxic), own=not self.options.compat)
         if change.error is not None:
             if self.options.compat:
                 self._replace(proxy.with_changed_toxic(change.toxic))
             raise change.error
         self._check(change.toxic)
-        self._replace(proxy.with_changed_toxic(change.toxic))
-        return wire.json_answer(200, wire.toxic_json(change.toxic))
+        changed = with_expiry(change.toxic)
+        self._replace(proxy.with_changed_toxic(changed))
+        return wire.json_answer(200, wire.toxic_json(changed))
 
     def toxic_delete(self, route: Route, _body: bytes) -> Answer:
         """DELETE /proxies/{p}/toxics/{t}."""
@@ -230,6 +275,22 @@ class Control:
         if problems:
             raise ApiError(400, f"invalid {stored.toxic.kind} toxic: " + "; ".join(problems))
 
+    def _expired(self, proxy_name: str, toxic: StoredToxic) -> None:
+        proxy = self.store.proxies.get(proxy_name)
+        if proxy is not None and any(now.order == toxic.order for now in proxy.toxics):
+            _log.info("toxic %s of proxy %s: its time to live is over", toxic.name, proxy_name)
+            self._replace(proxy.without_toxic(toxic.name))
+
+    def _stored(self, request: ProxyRequest, where: str) -> StoredProxy:
+        """Make of a request what would be stored, its toxics included where the mode has them; checks them."""
+        proxy = StoredProxy(request.name, request.listen, request.upstream, request.enabled)
+        if self.options.compat:
+            return proxy
+        for toxic in read_listed_toxics(request.toxics, where=where) or ():
+            self._check(toxic)
+            proxy = proxy.with_toxic(toxic)
+        return proxy
+
     # Work
 
     async def _resolve(self, listen: str, prefix: str) -> _Place:
@@ -242,9 +303,9 @@ class Control:
 
     async def _put(self, proxy: StoredProxy, place: _Place | None, *, keep: bool = True) -> StoredProxy:
         """Record a proxy, listening at `place` if there is one; `keep`: record it as disabled if that fails."""
+        proxy = replace(proxy, toxics=tuple(map(with_expiry, proxy.toxics)))
         if place is None:
-            self.store = self.store.with_proxy(replace(proxy, enabled=False))
-            return self.store.proxies[proxy.name]
+            return self._replace(replace(proxy, enabled=False))
         try:
             sock = bind(place.family, place.host, place.address.port)
         except BindError as error:
@@ -257,11 +318,12 @@ class Control:
             pass_resets=not self.options.compat,
             seed=f"{self.options.seed}/{proxy.name}",
         )
-        listener = Listener(sock, Dialler(proxy.upstream, timeout_s=self.options.dial_timeout_s), options)
-        proxy = replace(proxy, enabled=True, listen=listener.address)
-        listener.set_toxics(proxy.toxics)
+        proxy = replace(proxy, enabled=True, listen=shown_address(sock))
+        dialler = Dialler(proxy.upstream, timeout_s=self.options.dial_timeout_s)
+        totals = self.totals
+        listener = Listener(sock, dialler, options, on_gone=lambda connection: totals.add(proxy, connection))
         self.listeners[proxy.name] = listener
-        self.store = self.store.with_proxy(proxy)
+        self._replace(proxy)
         await listener.start()
         _log.info("proxy %s listens on %s for %s", proxy.name, proxy.listen, proxy.upstream)
         return proxy
@@ -269,6 +331,7 @@ class Control:
     def _replace(self, proxy: StoredProxy) -> StoredProxy:
         """Record changed toxics and put them to work."""
         self.store = self.store.with_proxy(proxy)
+        self._expiry.follow(proxy)
         listener = self.listeners.get(proxy.name)
         if listener is not None:
             listener.set_toxics(proxy.toxics)
@@ -286,6 +349,7 @@ class Control:
 
     async def close(self) -> None:
         """Stop every proxy and wait for their sockets to be gone."""
+        self._expiry.close()
         for name in list(self.listeners):
             self._stop(name)
         await _all(self._closing)
@@ -295,10 +359,6 @@ async def _all(tasks: Iterable[asyncio.Task[None]]) -> None:
     pending = list(tasks)
     if pending:
         await asyncio.wait(pending, timeout=2)
-
-
-def _stored(request: ProxyRequest) -> StoredProxy:
-    return StoredProxy(request.name, request.listen, request.upstream, request.enabled)
 
 
 @dataclass(frozen=True, slots=True)

@@ -64,6 +64,11 @@ class Link:
         """Bytes that toxics keep back."""
         return 0 if self._chain is None else self._chain.held_bytes
 
+    @property
+    def active_toxics(self) -> tuple[str, ...]:
+        """Names of the toxics at work here."""
+        return () if self._chain is None else tuple(stage.key for stage in self._chain.stages if stage.key)
+
     def start(self) -> None:
         """Let bytes through: both sides are there. What came early goes first."""
         self.started = True

@@ -16,7 +16,15 @@ from faults.proxy.store import ApiError, StoredToxic
 from faults.proxy.wire import float32
 from faults.toxics import Toxic, toxic_class
 
-__all__ = ["ProxyRequest", "ToxicChange", "read_populate", "read_proxy", "read_toxic", "read_toxic_change"]
+__all__ = [
+    "ProxyRequest",
+    "ToxicChange",
+    "read_listed_toxics",
+    "read_populate",
+    "read_proxy",
+    "read_toxic",
+    "read_toxic_change",
+]
 
 _PROXY_FIELDS = {
     "name": "string",
@@ -193,9 +201,40 @@ def _attributes(toxic: Toxic, members: Members) -> tuple[Toxic, str | None]:
     return replace(toxic, **found), struct.complaint  # type: ignore[type-var]  # every toxic is a dataclass
 
 
-def read_toxic(body: bytes, taken: frozenset[str]) -> StoredToxic:
-    """Read a new toxic; names in `taken` are refused. Checks in Toxiproxy's order: JSON, stream, type, name, attributes."""
-    tree = _decode(body)
+def read_toxic(body: bytes, taken: frozenset[str], *, own: bool) -> StoredToxic:
+    """Read a new toxic; names in `taken` are refused; `own` reads what only this server knows.
+
+    Checks in Toxiproxy's order: JSON, stream, type, name, attributes.
+    """
+    return _toxic(_decode(body), taken, own=own)
+
+
+def read_listed_toxics(tree: Tree, *, where: str) -> tuple[StoredToxic, ...] | None:
+    """Read the `toxics` of a proxy in a body; None where there are none. `where` names the proxy in complaints."""
+    if tree is None:
+        return None
+    if not isinstance(tree, list):
+        raise ApiError(400, f"bad request body: toxics{where} must be an array")
+    found: list[StoredToxic] = []
+    for number, element in enumerate(tree, start=1):
+        try:
+            found.append(_toxic(element, frozenset(toxic.name for toxic in found), own=True))
+        except ApiError as error:
+            raise ApiError(error.status, f"{error.message} (toxic {number}{where})") from None
+    return tuple(found)
+
+
+def _ttl_ms(tree: Members) -> int | None:
+    value = _member(tree, "ttl_ms")
+    if value is None:
+        return None
+    ttl_ms = _number(value, "int64") if isinstance(value, Number) else None
+    if not isinstance(ttl_ms, int) or ttl_ms <= 0:
+        raise ApiError(400, "bad request body: ttl_ms must be a positive integer of milliseconds")
+    return ttl_ms
+
+
+def _toxic(tree: Tree, taken: frozenset[str], *, own: bool) -> StoredToxic:
     if tree is None:
         tree = Members(())
     if not isinstance(tree, Members):
@@ -230,11 +269,14 @@ def read_toxic(body: bytes, taken: frozenset[str]) -> StoredToxic:
             raise _bad_body(complaint)
     toxicity = found.get("toxicity", 1.0)
     assert isinstance(toxicity, float)
-    return StoredToxic(name, stream, direction, toxicity, toxic)
+    return StoredToxic(name, stream, direction, toxicity, toxic, ttl_ms=_ttl_ms(tree) if own else None)
 
 
-def read_toxic_change(body: bytes, stored: StoredToxic) -> ToxicChange:
-    """Read an update: attributes are merged, toxicity replaced, everything else is ignored."""
+def read_toxic_change(body: bytes, stored: StoredToxic, *, own: bool) -> ToxicChange:
+    """Read an update: attributes are merged, toxicity replaced, everything else is ignored.
+
+    With `own`, `ttl_ms` starts a new time to live; without it in the body the old one runs on.
+    """
     tree = _decode(body)
     if tree is None:
         return ToxicChange(stored, None)
@@ -253,4 +295,8 @@ def read_toxic_change(body: bytes, stored: StoredToxic) -> ToxicChange:
         return ToxicChange(replace(stored, toxic=toxic), _bad_body(complaint))
     toxicity = found.get("toxicity", stored.toxicity)
     assert isinstance(toxicity, float)
-    return ToxicChange(replace(stored, toxic=toxic, toxicity=toxicity), None)
+    changed = replace(stored, toxic=toxic, toxicity=toxicity)
+    ttl_ms = _ttl_ms(tree) if own else None
+    if ttl_ms is not None:
+        changed = replace(changed, ttl_ms=ttl_ms, expires_ns=None)
+    return ToxicChange(changed, None)

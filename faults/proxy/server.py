@@ -70,7 +70,8 @@ async def serve(options: ServerOptions) -> ProxyServer:
     control = Control(options.control)
     if options.config is not None:
         await _populate(control, options.config)
-    api = Api(control, options.guard)
+    wants_metrics = options.control.proxy_metrics or options.control.runtime_metrics
+    api = Api(control, options.guard, metrics=wants_metrics)
     try:
         addresses = await api.start(options.host, options.port)
     except BaseException:

@@ -10,7 +10,7 @@ are listed upstream first, each direction in insertion order; `toxicity` is a 32
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
@@ -31,7 +31,11 @@ class ApiError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class StoredToxic:
-    """A toxic on a proxy. `order` grows with insertion; `expires_ns` is its end of life, None for none."""
+    """A toxic on a proxy.
+
+    `order` grows with insertion, and tells a toxic from a later one of the same name. `ttl_ms` is its time to live as
+    asked for and `expires_ns` the end of it on CLOCK_MONOTONIC; both None where it lives until it is removed.
+    """
 
     name: str
     stream: str
@@ -39,6 +43,7 @@ class StoredToxic:
     toxicity: float
     toxic: Toxic
     order: int = 0
+    ttl_ms: int | None = None
     expires_ns: int | None = None
 
 
@@ -75,6 +80,13 @@ class StoredProxy:
         self.check_new_toxic(toxic.name)
         placed = replace(toxic, order=self.next_order)
         return replace(self, toxics=(*self.toxics, placed), next_order=self.next_order + 1)
+
+    def with_toxics(self, toxics: Iterable[StoredToxic]) -> StoredProxy:
+        """Put other toxics in the place of all that there are; orders go on from those that were."""
+        proxy = replace(self, toxics=())
+        for toxic in toxics:
+            proxy = proxy.with_toxic(toxic)
+        return proxy
 
     def with_changed_toxic(self, toxic: StoredToxic) -> StoredProxy:
         """Replace the toxic of the same name, in place."""

@@ -78,7 +78,6 @@ _ROUTES: tuple[tuple[tuple[str, ...], dict[str, str]], ...] = (
 _OWN_ROUTES: tuple[tuple[tuple[str, ...], dict[str, str]], ...] = (
     (("capabilities",), {"GET": "capabilities"}),
     (("connections",), {"GET": "connections"}),
-    (("events",), {"GET": "events"}),
 )
 
 
@@ -174,11 +173,12 @@ def attributes_json(toxic: Toxic) -> str:
 
 
 def toxic_json(stored: StoredToxic) -> str:
-    """Write a toxic."""
+    """Write a toxic; `ttl_ms`, which Toxiproxy does not have, is there only where it was asked for."""
+    ttl = "" if stored.ttl_ms is None else f',"ttl_ms":{stored.ttl_ms}'
     return (
         f'{{"attributes":{attributes_json(stored.toxic)},"name":{_text(stored.name)},'
         f'"type":{_text(stored.toxic.kind)},"stream":{_text(stored.stream)},'
-        f'"toxicity":{_float32_text(stored.toxicity)}}}'
+        f'"toxicity":{_float32_text(stored.toxicity)}{ttl}}}'
     )
 
 

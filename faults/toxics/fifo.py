@@ -18,7 +18,7 @@ T = TypeVar("T")
 _Cell = tuple[T, "_Cell[T] | None"]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Fifo(Generic[T]):
     """An immutable queue. Made empty with `Fifo()`."""
 
@@ -51,6 +51,12 @@ class Fifo(Generic[T]):
             turned = (cell[0], turned)
             cell = cell[1]
         return Fifo(turned, None)
+
+    def __deepcopy__(self, memo: object) -> Fifo[T]:
+        return self  # a value; copying the cells one inside the other would exhaust the stack
+
+    def __repr__(self) -> str:
+        return f"Fifo({list(self)!r})"
 
     def __iter__(self) -> Iterator[T]:
         queue = self

@@ -22,6 +22,7 @@ class Raw:
     body: bytes
 
     def json(self) -> Any:
+        """Parse the body."""
         return json.loads(self.body)
 
 
@@ -87,7 +88,10 @@ async def proxied(handler: Any = echo, **options: Any) -> AsyncIterator[tuple[Pr
         control = ControlOptions(**options)
         async with await serve(ServerOptions(port=0, control=control)) as server:
             made = await call(
-                server, "POST", "/proxies", {"name": "p", "listen": "127.0.0.1:0", "upstream": f"127.0.0.1:{port}"}
+                server,
+                "POST",
+                "/proxies",
+                {"name": "p", "listen": "127.0.0.1:0", "upstream": f"127.0.0.1:{port}"},
             )
             yield server, int(made.json()["listen"].rpartition(":")[2])
 
@@ -103,7 +107,9 @@ async def client(port: int) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio
         await asyncio.sleep(0)
 
 
-async def add(server: ProxyServer, kind: str, *, stream: str = "downstream", name: str = "t", **attributes: Any) -> Raw:
+async def add(
+    server: ProxyServer, kind: str, *, stream: str = "downstream", name: str = "t", **attributes: Any
+) -> Raw:
     """Add a toxic to proxy `p`."""
     body = {"type": kind, "name": name, "stream": stream, "attributes": attributes}
     made = await call(server, "POST", "/proxies/p/toxics", body)

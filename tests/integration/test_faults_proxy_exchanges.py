@@ -12,16 +12,18 @@ import socket
 from pathlib import Path
 
 import pytest
+from faults_proxy_http import exchange
 
 from faults.proxy.api import Guard
 from faults.proxy.control import ControlOptions
 from faults.proxy.server import ServerOptions, serve
-from faults_proxy_http import exchange
 
 pytestmark = pytest.mark.integration
 
 RECORDED = json.loads(
-    (Path(__file__).parent.parent / "data" / "toxiproxy" / "exchanges-2.12.0.json").read_text(encoding="utf-8")
+    (Path(__file__).parent.parent / "data" / "toxiproxy" / "exchanges-2.12.0.json").read_text(
+        encoding="utf-8"
+    )
 )["exchanges"]
 FIXED = (18080, 23310, 23311, 23312, 23313)
 LISTEN = re.compile(r'"listen":"(?:127\.0\.0\.1|\[::\]):(\d+)"')
@@ -34,16 +36,19 @@ class Ports:
         self.ours: dict[str, str] = {}
 
     def to_ours(self, text: str) -> str:
+        """Put our ports in the place of the recorded ones."""
         for recorded, ours in self.ours.items():
             text = text.replace(f":{recorded}", f":{ours}")
         return text
 
     def learn(self, recorded: str, answered: str) -> None:
+        """Note which port the server gave out where the recorded one gave another."""
         for was, now in zip(LISTEN.findall(recorded), LISTEN.findall(answered), strict=False):
             self.ours.setdefault(was, now)
 
 
 def free_port() -> int:
+    """Find a port that was free a moment ago."""
     with socket.socket() as sock:
         sock.bind(("127.0.0.1", 0))
         return int(sock.getsockname()[1])

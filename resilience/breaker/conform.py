@@ -20,12 +20,12 @@ from resilience.breaker.automaton import Automaton, relax
 from resilience.breaker.evidence import Track
 from resilience.breaker.observation import Interval
 from resilience.breaker.spec import BreakerSpec
-from resilience.breaker.sweep import TooManyError, sweep
+from resilience.breaker.sweep import CAP, TooManyError, sweep
 from resilience.breaker.tokens import Token, Tokens, reported, tokens
 
 _GUARDS: Final = ("R2", "R3", "R4", "R5", "R6", "R7", "R8", "R9", "R10", "R11", "R12", "R13", "R14", "R17")
 _MS: Final = 1_000_000
-_ASKED_CAP: Final = 512  # a side question is not worth as many configurations as the verdict itself
+ASKED_CAP: Final = 256  # a side question is not worth as many configurations as the verdict itself
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +58,8 @@ class Conformance:
 class Explainer:
     """One track's tokens, swept under whatever automaton is asked about; nothing is swept twice."""
 
-    def __init__(self, track: Track, spec: BreakerSpec) -> None:
+    def __init__(self, track: Track, spec: BreakerSpec, *, cap: int = CAP) -> None:
+        self.cap = cap
         self.track = track
         self.spec = spec
         self.why_not = _unfit(track, spec)
@@ -87,7 +88,7 @@ class Explainer:
                 if from_ns is None and self.track.fresh
                 else automaton.anything(from_ns or found.begin_ns)
             )
-            swept = sweep(automaton, found, from_ns=from_ns, until_ns=until_ns, start=start, cap=_ASKED_CAP)
+            swept = sweep(automaton, found, from_ns=from_ns, until_ns=until_ns, start=start, cap=ASKED_CAP)
             return swept.stuck is None
         except TooManyError:
             return True
@@ -104,7 +105,7 @@ class Explainer:
         found = self.tokens_for(self.spec)
         try:
             start = None if self.track.fresh else self.automaton.anything(found.begin_ns)
-            swept = sweep(self.automaton, found, start=start)
+            swept = sweep(self.automaton, found, start=start, cap=self.cap)
         except TooManyError:
             return Conformance("too coarse: more explanations than can be told apart")
         if swept.stuck is None:

@@ -142,9 +142,9 @@ class _Sweep:
         """The configuration after a token whose happening now cannot cost an explanation; None: wait."""
         kind = token.kind
         if kind == "A":
-            # Let in while closed: nothing changes, unless it could wait for half-open.
-            waits = key.state != "closed" or token.hi_ns >= token.lo_ns + self.shortest_open
-            return None if waits else (key, clock)
+            # Let in while closed (or half-open, where nobody counts): nothing changes, unless it can outlast an opening.
+            idle = key.state == "closed" or (key.state == "half_open" and self.automaton.anonymous)
+            return (key, clock) if idle and token.hi_ns < token.lo_ns + self.shortest_open else None
         if kind == "O":
             return self._outcome_at_once(key, clock, token)
         if kind == "R":
@@ -226,6 +226,8 @@ class _Sweep:
         for token in self.open.values():
             if token.kind in "TP" or token.index in key.fired:
                 continue
+            if token.optional and self._pointless(key, token):
+                continue
             if token.kind == "O":
                 if not token.optional and not self._let_in(key, token):
                     continue
@@ -239,6 +241,13 @@ class _Sweep:
             yield from self._fire(key, clock, token, now)
         if self.timed:
             yield from self.automaton.timer(key, clock, now, partial(self._running, key, None))
+
+    def _pointless(self, key: Key, token: Token) -> bool:
+        """Whether something that need not have happened would change nothing here."""
+        if token.kind == "A":
+            return key.state == "closed" or (key.state == "half_open" and self.automaton.anonymous)
+        heeded = self.spec.late_failure_restarts_wait or self.spec.success_while_open_closes
+        return key.state == "open" and not heeded and "R7" not in self.automaton.relaxed
 
     def _fire(self, key: Key, clock: Clock, token: Token, now: int) -> Iterable[tuple[Key, Clock]]:
         by = token.at if token.hi_ns <= now else Interval(token.lo_ns, now)

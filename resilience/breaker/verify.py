@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from resilience.breaker.conform import Explainer
+from resilience.breaker.conform import ASKED_CAP, Explainer
 from resilience.breaker.episodes import openings
 from resilience.breaker.evidence import Track, tracks
 from resilience.breaker.observation import Fault, Gap, Observation
@@ -73,7 +73,10 @@ def _judge(track: Track, case: Case, rules: Sequence[Rule]) -> InstanceReport:
     for rule in case.spec.deviations:
         ideal = case.spec.idealised(rule)
         ideals[rule] = replace(
-            case, spec=ideal, openings=openings(track, ideal), explainer=Explainer(track, ideal)
+            case,
+            spec=ideal,
+            openings=openings(track, ideal),
+            explainer=Explainer(track, ideal, cap=ASKED_CAP),
         )
     return InstanceReport(
         breaker=track.breaker,

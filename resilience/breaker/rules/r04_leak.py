@@ -55,8 +55,29 @@ def _look(case: Case, opening: Opening, call: CallEvidence, found: Finding) -> N
             [f"opened at {case.within(opening.opened)} ({opening.source})", case.call(call)],
             f"holds if wait <= {ms(took)}",
         )
+    elif _began_half_open(case, opening, call):
+        found.exercised += 1
     elif call.decision.lo_ns < possible_until:
         found.open_question("too coarse")
+
+
+def _began_half_open(case: Case, opening: Opening, call: CallEvidence) -> bool:
+    """Whether this call, and no other, can be the one that a lazy breaker entered half-open with."""
+    entry = opening.half_open
+    if entry is None or opening.half_open_event is None or case.spec.entry != "lazy":
+        return False
+    able = [
+        c
+        for c in opening.after
+        if c.admitted is not False
+        and c.decision.lo_ns <= entry.hi_ns
+        and c.decision.hi_ns >= entry.lo_ns
+        and c.start.hi_ns > opening.opened.hi_ns
+    ]
+    return (
+        able == [call]
+        and entry.lo_ns >= opening.opened.lo_ns + case.spec.wait_of(opening.nth)[0] - case.spec.eps_ns
+    )
 
 
 RULE = Rule("R4", "no leak", check, "traffic while the breaker is open")

@@ -137,7 +137,7 @@ class HttpDriver:
         self._end(
             connection,
             now,
-            self._judge.outcome(reader.status, reader.headers),
+            self._judge.outcome(reader.status, reader.headers, reader.body),
             reader.status,
             self._judge.instance(reader.headers),
         )
@@ -192,10 +192,12 @@ class HttpDriver:
 
     def new_reader(self) -> ResponseReader:
         """A reader for the next answer."""
-        return ResponseReader(head_only=self._head_only)
+        return ResponseReader(head_only=self._head_only, keep_body=self._judge.reads_body)
 
     def learn(self, data: bytes, reader: ResponseReader) -> None:
         """Remember a head whose answer came whole in one read, if the next with the same head can be trusted to end alike."""
+        if self._judge.reads_body:
+            return
         end = data.find(_HEAD_END)
         bodiless = self._head_only or reader.status in {204, 304}
         size = 4 if bodiless else 4 + (reader.content_length or 0)

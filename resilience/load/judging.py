@@ -1,41 +1,47 @@
 """What an HTTP answer amounts to: its category, and the instance that gave it. Pure.
 
-An expected status is an answer: ok, or degraded where the target says so. Otherwise 429 and 503 are shed, other statuses of
-400 and above are 4xx or 5xx, and an unexpected status below that is wrong data.
+An expected status is an answer: wrong data if a header or a JSON value that the plan expects is not there, degraded if the target
+says so, else ok. Otherwise 429 and 503 are shed, other statuses of 400 and above are 4xx or 5xx, and an unexpected status below
+that is wrong data.
 """
 
+import json
 from collections.abc import Sequence
+from typing import Any
 
 from resilience.load.requests import HttpRequest
 from resilience.metrics.outcomes import CLIENT_ERROR, DEGRADED, OK, SERVER_ERROR, SHED, WRONG_DATA
 
 Headers = Sequence[tuple[bytes, bytes]]
 _SHED_STATUSES = frozenset({429, 503})
+_MISSING = object()
 
 
 class AnswerJudge:
     """Judges answers to one request template."""
 
-    __slots__ = ("_degraded", "_instance", "_ranges")
+    __slots__ = ("_degraded", "_headers", "_instance", "_json", "_ranges", "reads_body")
 
     def __init__(self, request: HttpRequest) -> None:
         self._ranges = request.expect_status
-        self._degraded: tuple[bytes, bytes] | None = None
-        if request.degraded_header is not None:
-            name, value = request.degraded_header
-            self._degraded = (name.lower().encode("latin-1"), value.strip().lower().encode("latin-1"))
+        self._headers = [_field(name, value) for name, value in request.expect_headers]
+        self._json = [(path.split("."), json.loads(text)) for path, text in request.expect_json]
+        self._degraded = None if request.degraded_header is None else _field(*request.degraded_header)
         header = request.instance_header
         self._instance = None if header is None else header.lower().encode("latin-1")
+        self.reads_body: bool = bool(self._json)
+        """The judgement needs the body: every answer has to be read, none can be known by its head."""
 
-    def outcome(self, status: int, headers: Headers) -> str:
+    def outcome(self, status: int, headers: Headers, body: bytes = b"") -> str:
         """The category of an answer; `headers` have lower-case names."""
         if not any(low <= status <= high for low, high in self._ranges):
             return unexpected(status)
-        if self._degraded is not None:
-            name, value = self._degraded
-            if any(key == name and text.strip().lower() == value for key, text in headers):
-                return DEGRADED
-        return OK
+        if not all(_has(headers, wanted) for wanted in self._headers):
+            return WRONG_DATA
+        degraded = self._degraded is not None and _has(headers, self._degraded, any_case=True)
+        if self._json and not degraded and not self._body_fits(body):
+            return WRONG_DATA
+        return DEGRADED if degraded else OK
 
     def instance(self, headers: Headers) -> str | None:
         """The name of the instance that answered, if the plan says where it stands."""
@@ -45,6 +51,13 @@ class AnswerJudge:
                     return text.decode("latin-1")
         return None
 
+    def _body_fits(self, body: bytes) -> bool:
+        try:
+            document = json.loads(body)
+        except ValueError:
+            return False
+        return all(_at(document, path) == wanted for path, wanted in self._json)
+
 
 def unexpected(status: int) -> str:
     """The category of a status that the plan does not expect."""
@@ -53,3 +66,28 @@ def unexpected(status: int) -> str:
     if status >= 500:
         return SERVER_ERROR
     return CLIENT_ERROR if status >= 400 else WRONG_DATA
+
+
+def _field(name: str, value: str) -> tuple[bytes, bytes]:
+    return name.lower().encode("latin-1"), value.strip().encode("latin-1")
+
+
+def _has(headers: Headers, wanted: tuple[bytes, bytes], *, any_case: bool = False) -> bool:
+    name, value = wanted
+    if any_case:
+        value = value.lower()
+    return any(
+        key == name and (text.strip().lower() if any_case else text.strip()) == value for key, text in headers
+    )
+
+
+def _at(document: Any, path: list[str]) -> Any:
+    """The value at a path of keys and indices; something that equals nothing where there is none."""
+    for part in path:
+        if isinstance(document, dict):
+            document = document.get(part, _MISSING)
+        elif isinstance(document, list) and part.isdigit() and int(part) < len(document):
+            document = document[int(part)]
+        else:
+            return _MISSING
+    return document

@@ -23,6 +23,10 @@ class HttpRequest:
     data: tuple[Row, ...] = ()
     expect_status: tuple[tuple[int, int], ...] = ((200, 399),)
     """Ranges of statuses, both ends included, that count as an answer."""
+    expect_headers: tuple[tuple[str, str], ...] = ()
+    """Headers that an answer must have, with exactly these values."""
+    expect_json: tuple[tuple[str, str], ...] = ()
+    """Paths into a JSON body, such as `items.0.price`, and the values there as JSON text: `("status", '"paid"')`."""
     degraded_header: tuple[str, str] | None = None
     """Name and value of the response header by which the target marks a fallback."""
     instance_header: str | None = None

@@ -107,9 +107,11 @@ class SessionDriver(TaskDriver):
             trace_request_ctx=operation,
         ) as response:
             operation.hears()
-            await response.read()
+            content = await response.read()
             found = [(name.lower(), value) for name, value in response.raw_headers]
-            return Answer(judge.outcome(response.status, found), response.status, judge.instance(found))
+            return Answer(
+                judge.outcome(response.status, found, content), response.status, judge.instance(found)
+            )
 
 
 def _tracing() -> aiohttp.TraceConfig:

@@ -268,3 +268,25 @@ async def test_engine_tells_degraded_answers_and_instances():
         assert intended <= start <= sent <= first <= done
         assert (status, instance) == (200, "g-2")
         assert outcome in {"ok", "degraded"}
+
+
+async def test_engine_checks_the_json_of_every_answer():
+    """An expectation on the body is asked of each answer, also of those whose head was seen before."""
+    turn = iter(range(10**6))
+
+    async def handle(reader, writer):
+        while await reader.readuntil(b"\r\n\r\n"):
+            price = next(turn) % 2
+            writer.write(b'HTTP/1.1 200 OK\r\nContent-Length: 11\r\n\r\n{"price":%d}' % price)
+
+    async with target(handle) as port:
+        stream = Stream(
+            name="load",
+            shape=(RateSegment(0, 400 * MS, 100.0, 100.0),),
+            arrival="uniform",
+            request=HttpRequest(url=f"http://127.0.0.1:{port}/", expect_json=(("price", "1"),)),
+            deadline_ns=10 * S,
+            timeout_ns=10 * S,
+        )
+        table, _ = await drive(port, streams=[stream])
+    assert only(table) == {"ok": 20, "wrong_data": 20}

@@ -25,6 +25,7 @@ class StackKind(StrEnum):
     """Where the system under test lives."""
 
     EMBEDDED = "embedded"
+    COMPOSE = "compose"
     EXTERNAL = "external"
 
 
@@ -75,10 +76,10 @@ def run(
 def _check_stack(loaded: LoadedPlan, stack: StackKind) -> None:
     from resilience.cli.scenarios import fail_usage
 
-    needs = StackKind.EXTERNAL if loaded.plan.external is not None else StackKind.EMBEDDED
-    if needs is not stack:
-        what = "an external system" if needs is StackKind.EXTERNAL else "the lab"
-        fail_usage(f"{loaded.source} is written for {what}; run it with --stack {needs}")
+    if loaded.plan.external is not None and stack is not StackKind.EXTERNAL:
+        fail_usage(f"{loaded.source} is written for an external system; run it with --stack external")
+    if loaded.plan.external is None and stack is StackKind.EXTERNAL:
+        fail_usage(f"{loaded.source} is written for the lab; run it with --stack embedded or compose")
 
 
 def _run_one(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from resilience.lab.compose.stack import ComposeStack
 from resilience.lab.embedded import EmbeddedStack
 from resilience.lab.external import ExternalStack
 from resilience.lab.system import Instance, ProxyPoint, Stack, System
@@ -13,7 +14,8 @@ def make_stack(kind: str, plan: Plan) -> Stack:
     if kind == "external" and plan.external is not None:
         return ExternalStack(system_of(plan.external))
     lab = plan.lab
-    return EmbeddedStack(gateways=lab.gateways if lab else 2, breaker=lab.breaker if lab else None)
+    make = ComposeStack if kind == "compose" else EmbeddedStack
+    return make(gateways=lab.gateways if lab else 2, breaker=lab.breaker if lab else None)
 
 
 def system_of(external: External) -> System:

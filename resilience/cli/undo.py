@@ -1,6 +1,8 @@
-"""`chaos-spike undo`: heal whatever dead runners left behind."""
+"""`chaos-spike undo`: heal whatever dead runners left behind, then take down the containers that they left up."""
 
 from __future__ import annotations
+
+import os
 
 import typer
 
@@ -8,16 +10,27 @@ from resilience.run.ending import EXIT_CODES, Verdict
 
 
 def undo() -> None:
-    """Heal every fault that a dead runner left, verify it, and say so. Exit 5 if one could not be healed."""
+    """Heal every fault that a dead runner left, verify it, take down its compose stack, and say so.
+
+    Exit 5 if a fault could not be healed, 6 if a stack could not be taken down.
+    """
     from faults.journal import default_state_dir
     from faults.sweep import sweep
+    from resilience.lab.compose.journal import sweep_projects
 
     state_dir = default_state_dir()
     results = sweep(state_dir)
     for result in results:
         outcome = "healed" if result.clean else f"NOT healed: {result.error}"
         typer.echo(f"{result.fault_id} on {result.target}: {outcome} (journal {result.journal})")
-    if not results:
+    # Faults first: a stack that is gone could no longer show that it was healed.
+    projects = sweep_projects(state_dir, os.environ)
+    for project in projects:
+        outcome = "taken down" if project.error is None else f"NOT taken down: {project.error}"
+        typer.echo(f"compose stack {project.name}: {outcome}")
+    if not results and not projects:
         typer.echo(f"nothing to undo in {state_dir}")
     if any(not result.clean for result in results):
         raise typer.Exit(EXIT_CODES[Verdict.UNHEALED])
+    if any(project.error is not None for project in projects):
+        raise typer.Exit(EXIT_CODES[Verdict.SETUP_FAILED])

@@ -32,6 +32,7 @@ import uvloop
 from aiohttp import web
 
 from resilience.lab.ports import listening_socket
+from resilience.lab.replica import name_in_docker
 from resilience.lab.settings import SettingsError
 
 LOG = logging.getLogger("chaos_spike.lab")
@@ -68,7 +69,11 @@ def parse_options(program: str, arguments: Sequence[str]) -> ServiceOptions:
     parser.add_argument("--admin-host", default="127.0.0.1")
     parser.add_argument("--admin-port", type=int, default=0, help="0: any free port")
     parser.add_argument("--die-with-parent", action="store_true", help="end when standard input does")
-    return ServiceOptions(**vars(parser.parse_args(arguments)))
+    parser.add_argument("--name-of-container", action="store_true", help="take the name from Docker's DNS")
+    flags = vars(parser.parse_args(arguments))
+    if flags.pop("name_of_container"):
+        flags["instance"] = name_in_docker(program.rpartition(".")[2])
+    return ServiceOptions(**flags)
 
 
 class SharedListener:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from faults.blast_radius import BlastRadius
+from faults.blast_radius import BlastRadius, address_of_url
 from faults.model import ToxicSpec
 from faults.nemesis import Nemesis, ProxyDownFault, ToxicFault
 from resilience.lab.system import System
@@ -29,11 +29,21 @@ def nemesis_for(fault: Fault, system: System) -> Nemesis:
     return ToxicFault(fault.id, point.admin_url, point.proxy, toxic, limit_ns)
 
 
-def blast_radius(plan: Plan) -> BlastRadius:
-    """What this plan may touch: loopback, and what its `allow` names."""
+def blast_radius(plan: Plan, system: System) -> BlastRadius:
+    """What this plan may touch: loopback, what its `allow` names, and the containers that this run itself has made."""
+    own = {point.upstream for point in system.proxies.values()} if system.stack == "compose" else set()
     longest_ns = max((fault.duration for fault in plan.faults), default=0)
     return BlastRadius(
-        allow=frozenset(plan.allow.hosts),
+        allow=frozenset({*plan.allow.hosts, *own}),
         max_simultaneous=plan.allow.max_faults,
         max_duration_ns=max(plan.allow.max_fault_duration, longest_ns) + GRACE_NS,
+        control_plane=frozenset(
+            address_of_url(url)
+            for url in (
+                *(point.admin_url for point in system.proxies.values()),
+                *(point.tap_url for point in system.proxies.values()),
+                *(instance.admin_url for instance in system.instances),
+            )
+            if url
+        ),
     )

@@ -148,7 +148,7 @@ class _Run:
             FaultSession(
                 state_dir=self.options.state_dir,
                 target=system.base_url,
-                allow=blast_radius(self.plan),
+                allow=blast_radius(self.plan, system),
                 on_event=self._fault_event,
                 run_dir=self.options.folder,
             ) as faults,

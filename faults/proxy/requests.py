@@ -79,13 +79,15 @@ def _kind(value: Tree, *, spelt: bool = False) -> str:
 class _Struct:
     """Reads the members of one Go struct; remembers the first complaint."""
 
-    def __init__(self, name: str, prefix: str = "") -> None:
+    def __init__(self, name: str, prefix: str = "", *, embedded: tuple[str, ...] = ()) -> None:
         self._name = name
         self._prefix = prefix
+        self._embedded = embedded  # fields that Go finds in the embedded struct Proxy
         self.complaint: str | None = None
 
     def complain(self, field: str, value: Tree, go_type: str, *, spelt: bool = False) -> None:
-        where = f"{self._name}.{self._prefix}{field}"
+        inner = "Proxy." if field in self._embedded else ""
+        where = f"{self._name}.{self._prefix}{inner}{field}"
         text = f"json: cannot unmarshal {_kind(value, spelt=spelt)} into Go struct field {where} of type {go_type}"
         self.complaint = self.complaint or text
 
@@ -98,6 +100,10 @@ class _Struct:
             if name is None or value is None:
                 continue
             converted = self._convert(name, value, types[name])
+            before = found.get(name)
+            if isinstance(converted, Members) and isinstance(before, Members):
+                # Go decodes into what the first of two equal keys left: members add up.
+                converted = Members(before.pairs + converted.pairs)
             if converted is not None:
                 found[name] = converted
         return found
@@ -164,7 +170,7 @@ def read_populate(body: bytes) -> tuple[ProxyRequest, ...]:
         return ()
     if not isinstance(tree, list):
         raise _bad_body(f"json: cannot unmarshal {_kind(tree)} into Go value of type {_POPULATE_TYPE}")
-    struct = _Struct("")
+    struct = _Struct("", embedded=tuple(name for name in _PROXY_FIELDS if name != "enabled"))
     requests = []
     for element in tree:
         entry = Members(()) if element is None else element

@@ -1,0 +1,45 @@
+"""The ring of records: numbered from one, bounded, and honest about what a slow reader lost."""
+
+from __future__ import annotations
+
+from faults.proxy.tap_records import RecordRing
+
+
+def test_ring_hands_out_what_is_new():
+    """`since` is inclusive, and `next` is where to go on."""
+    ring = RecordRing(10)
+    for number in range(3):
+        ring.append({"kind": "x", "v": number})
+    records, following, lost = ring.since(2, 100)
+    assert [(record["seq"], record["v"]) for record in records] == [(2, 1), (3, 2)]
+    assert (following, lost) == (4, 0)
+    assert ring.since(4, 100) == ([], 4, 0)
+
+
+def test_ring_limits_a_batch():
+    """A reader that is behind gets its records in batches, none twice."""
+    ring = RecordRing(100)
+    for number in range(10):
+        ring.append({"v": number})
+    records, following, _ = ring.since(1, 4)
+    assert [record["v"] for record in records] == [0, 1, 2, 3]
+    assert ring.since(following, 100)[0][0]["v"] == 4
+
+
+def test_ring_counts_what_a_reader_lost():
+    """Records that were overwritten before they were read are counted, for the reader and in all."""
+    ring = RecordRing(4)
+    for number in range(10):
+        ring.append({"v": number})
+    records, following, lost = ring.since(3, 100)
+    assert [record["seq"] for record in records] == [7, 8, 9, 10]
+    assert (following, lost) == (11, 4)
+    assert ring.dropped == 6
+
+
+def test_ring_tells_of_each_record():
+    """The reader that waits is woken."""
+    told: list[int] = []
+    ring = RecordRing(4, on_append=lambda: told.append(1))
+    ring.append({})
+    assert told == [1]

@@ -88,7 +88,13 @@ class HttpDriver:
         while missing > 0:
             batch = [self._open() for _ in range(min(missing, _OPENING_AT_ONCE))]
             missing -= len(batch)
-            await asyncio.wait([task for connection in batch if (task := connection.opening) is not None])
+            opening = [task for connection in batch if (task := connection.opening) is not None]
+            _, pending = await asyncio.wait(opening, timeout=self._stream.timeout_ns / 1e9)
+            if pending:
+                for connection in batch:
+                    if connection.opening in pending:
+                        connection.close()
+                await asyncio.wait(pending)
             if not any(connection.usable for connection in batch):
                 return
 
@@ -235,18 +241,17 @@ class HttpDriver:
         return connection
 
     async def _connect(self, connection: HttpConnection) -> None:
-        loop = asyncio.get_running_loop()
+        # No time-out here: a timer for each would cost half as much again. `expire` and `top_up` see to it.
         tls = self._tls
         try:
-            async with asyncio.timeout(self._stream.timeout_ns / 1e9):
-                await loop.create_connection(
-                    lambda: connection,
-                    self._address,
-                    self._target.port,
-                    ssl=tls,
-                    server_hostname=self._target.host if tls is not None else None,
-                )
-        except (OSError, TimeoutError, ssl.SSLError):
+            await asyncio.get_running_loop().create_connection(
+                lambda: connection,
+                self._address,
+                self._target.port,
+                ssl=tls,
+                server_hostname=self._target.host if tls is not None else None,
+            )
+        except OSError:  # ssl.SSLError is one
             self._connections.discard(connection)
             connection.opening = None
             if connection.busy:

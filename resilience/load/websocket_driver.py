@@ -98,7 +98,8 @@ class WebSocketDriver(TaskDriver):
             return RESET
         if isinstance(error, InvalidHandshake):
             return RESET if isinstance(error.__cause__, EOFError | OSError) else PROTOCOL
-        if isinstance(error, WebSocketException):
+        # AssertionError: the library asserts what a peer can break that speaks first, and something else.
+        if isinstance(error, WebSocketException | AssertionError):
             return PROTOCOL
         return super().explain(error, operation)
 

@@ -210,7 +210,7 @@ class _Evidence:
                 self.reasons.append(
                     f"worker {worker} did not run for {stalls[str(worker)]:.0f} ms at a stretch"
                 )
-        if not ends:
+        if not ends and self._scheduled:
             self.reasons.append("no worker reported the end of its load")
         return stalls
 

@@ -54,6 +54,10 @@ _log = logging.getLogger(__name__)
 Record = dict[str, Any]
 
 
+COPY_NAME: Final = "faults.jsonl"
+"""The journal's name in a run's folder."""
+
+
 @dataclass(frozen=True, slots=True)
 class Intent:
     """A fault that may be in place. `ticket` numbers the intents of one journal, so an id may come again."""
@@ -204,11 +208,20 @@ class Journal:
             for old in sorted(done.glob("*.jsonl"), key=lambda path: path.name)[:-_KEPT_DONE]:
                 old.unlink(missing_ok=True)
 
+    def link_into(self, folder: Path) -> None:
+        """Let the journal appear in `folder`, too: what a guardian writes after its runner's death stands there as well.
+
+        Where the two are on different file systems there is no link; `retire` copies then.
+        """
+        with contextlib.suppress(OSError):
+            (folder / COPY_NAME).hardlink_to(self.path)
+
     def retire(self, copy_to: Path | None) -> bool:
         """Copy the journal into `copy_to`, and archive it if nothing in it is live; return whether it was archived."""
         try:
             if copy_to is not None:
-                shutil.copyfile(self.path, copy_to / "faults.jsonl")
+                with contextlib.suppress(shutil.SameFileError):
+                    shutil.copyfile(self.path, copy_to / COPY_NAME)
             if live_intents(self.records()):
                 return False
         except OSError as error:

@@ -162,6 +162,8 @@ class FaultSession:
                 )
         header = {"target": self._target, "pid": os.getpid(), "started": time.strftime("%Y-%m-%dT%H:%M:%S%z")}
         self._journal = Journal.create(self._state_dir, self.session, header)
+        if self._run_dir is not None:
+            self._journal.link_into(self._run_dir)
         self._guard = await Guard.start(
             journal_fd=self._journal.fd,
             journal=self._journal.path,

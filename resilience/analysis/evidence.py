@@ -31,6 +31,7 @@ class RecordReader(Protocol):
     def workers(self) -> Iterator[dict[str, Any]]: ...  # noqa: D102
     def calls(self, load: str) -> Iterator[list[Any]]: ...  # noqa: D102
     def wire(self, proxy: str) -> Iterator[dict[str, Any]]: ...  # noqa: D102
+    def fault_journal(self) -> Iterator[dict[str, Any]]: ...  # noqa: D102
     @property
     def epoch_ns(self) -> int: ...  # noqa: D102
 
@@ -126,7 +127,7 @@ def read_evidence(reader: RecordReader, *, strict: bool | None = None) -> RunEvi
         epoch_ns=epoch_ns,
         ending=runs.get("ended", {}),
         environment=reader.environment(),
-        faults=_faults(loaded, events["fault"]),
+        faults=_faults(loaded, events["fault"], reader.fault_journal()),
         table=LoadTable.from_messages(reader.bins(), _windows(loaded.timeline)),
         workers=workers,
         events={kind: tuple(found) for kind, found in events.items()},
@@ -138,7 +139,9 @@ def _windows(timeline: Timeline) -> tuple[PhaseWindow, ...]:
     return tuple(PhaseWindow(p.name, p.start_ns, p.end_ns, p.judge) for p in timeline.phases)
 
 
-def _faults(loaded: LoadedPlan, events: list[Mapping[str, Any]]) -> dict[str, FaultFacts]:
+def _faults(
+    loaded: LoadedPlan, events: list[Mapping[str, Any]], journal: Iterator[Mapping[str, Any]]
+) -> dict[str, FaultFacts]:
     facts = {}
     for fault, span in zip(loaded.plan.faults, loaded.timeline.faults, strict=True):
         kind = "down" if fault.toxic is None else f"toxic {fault.toxic.type}"
@@ -162,7 +165,20 @@ def _faults(loaded: LoadedPlan, events: list[Mapping[str, Any]]) -> dict[str, Fa
                 found.unhealed = True
             case "failed":
                 found.error = str(event.get("detail", {}).get("error", ""))
+    for entry in journal:
+        _bury(facts.get(str(entry.get("fault_id"))), entry)
     return facts
+
+
+def _bury(found: FaultFacts | None, entry: Mapping[str, Any]) -> None:
+    """Take from the journal what the runner did not live to say: that its guardian healed a fault, and saw it gone."""
+    if found is None or entry.get("kind") != "tombstone" or not entry.get("clean"):
+        return
+    found.unhealed = False
+    if found.healed_ns is None and entry.get("healed_at"):
+        found.healed_ns = (int(entry["healed_at"][0]), int(entry["healed_at"][1]))
+    if found.verified_ns is None and entry.get("verified_at"):
+        found.verified_ns = (int(entry["verified_at"][0]), int(entry["verified_at"][1]))
 
 
 def _in_flight(workers: tuple[Mapping[str, Any], ...], epoch_ns: int) -> dict[str, dict[int, float]]:

@@ -1,8 +1,8 @@
 """The run record: one folder, written as the run goes, read by every checker and report.
 
 Layout: `plan.yaml`, `timeline.json`, `environment.json`, `events.jsonl`, `samples/bins.jsonl`,
-`samples/workers.jsonl`, `samples/calls-LOAD.jsonl`, `samples/wire-PROXY.jsonl`; after judging `verdict.json`,
-`report.html`, `junit.xml`. JSON Lines files are append-only and reach the operating system once a second
+`samples/workers.jsonl`, `samples/calls-LOAD.jsonl`, `samples/wire-PROXY.jsonl`, and `faults.jsonl`, the undo journal of
+the fault session; after judging `verdict.json`, `report.html`, `junit.xml`. JSON Lines files are append-only and reach the operating system once a second
 (`RunRecorder.flush`), so that a killed run can still be judged as far as it went.
 
 Every event is `{"v": 1, "t": ns, "kind": ...}` on CLOCK_MONOTONIC of the host that ran it; `at` in an event is an
@@ -162,6 +162,10 @@ class RunReader:
     def wire(self, proxy: str) -> Iterator[dict[str, Any]]:
         """What the tap before a proxy recorded."""
         return self._lines(f"samples/wire-{safe_name(proxy)}.jsonl")
+
+    def fault_journal(self) -> Iterator[dict[str, Any]]:
+        """The undo journal: what became of the faults of a runner that died, as its guardian wrote it down."""
+        return self._lines("faults.jsonl")
 
     @property
     def epoch_ns(self) -> int:

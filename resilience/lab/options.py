@@ -30,7 +30,7 @@ class LabOptions:
     gateways: int = 2
     ports: Mapping[str, int] = field(default_factory=dict)
     log_dir: str | None = None
-    start_timeout_s: float = 30.0
+    start_timeout_s: float = 60.0
     linger_s: float = 2.0
 
     def check(self) -> None:

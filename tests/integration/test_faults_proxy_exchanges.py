@@ -26,6 +26,33 @@ RECORDED = json.loads(
     )
 )["exchanges"]
 FIXED = (18080, 23310, 23311, 23312, 23313)
+
+DIFFERENCES = {
+    # `create` and `pop-dis` list a latency toxic. Here it is created with the proxy, so it is seen in later answers,
+    # and its name is taken when the recording goes on to send broken latency toxics.
+    "toxics in bodies are created": (
+        *(
+            "create",
+            "pop-dis",
+            "patch-obj",
+            "patch-name",
+            "patch-listenport",
+            "after",
+            "re",
+            "pop-same",
+            "tox-idx",
+        ),
+        *("tox-attrbad", "tox-float", "tox-exp"),
+    ),
+    # toxicity 7 and -1; `tox-dup` then adds a name that was refused before.
+    "toxicity must be between 0 and 1": ("tox-tox", "tox-neg", "tox-dup"),
+    # a slicer without average_size
+    "attributes that cannot work are refused": ("tox-slicer",),
+    # one of two attributes was bad
+    "a refused update changes nothing": ("tox-afterbad",),
+}
+"""What the default mode answers differently, by name, and in which recorded exchanges that shows."""
+
 LISTEN = re.compile(r'"listen":"(?:127\.0\.0\.1|\[::\]):(\d+)"')
 
 
@@ -54,15 +81,15 @@ def free_port() -> int:
         return int(sock.getsockname()[1])
 
 
-async def test_compat_equals_the_recorded_exchanges():
-    """All 83 exchanges, in their order, give the recorded status, content type, location and body."""
+async def replay(*, compat: bool) -> dict[str, tuple[object, object]]:
+    """Send all exchanges in their order; return by label what was answered and what was recorded, where they differ."""
     ports = Ports()
     taken = socket.create_server(("127.0.0.1", 0))
     ports.ours = {str(port): str(free_port()) for port in FIXED}
     ports.ours["18080"] = str(taken.getsockname()[1])
-    control = ControlOptions(compat=True, resolver_name="RESOLVER")
-    different = []
-    async with await serve(ServerOptions(port=0, control=control, guard=Guard(strict=False))) as server:
+    control = ControlOptions(compat=compat, resolver_name="RESOLVER")
+    different: dict[str, tuple[object, object]] = {}
+    async with await serve(ServerOptions(port=0, control=control, guard=Guard(strict=not compat))) as server:
         for recorded in RECORDED:
             body = recorded.get("body")
             answer = await exchange(
@@ -82,7 +109,19 @@ async def test_compat_equals_the_recorded_exchanges():
                 ports.to_ours(recorded["response"]),
             )
             if got != wanted:
-                different.append((recorded["label"], got, wanted))
+                different[recorded["label"]] = (got, wanted)
     taken.close()
+    return different
+
+
+async def test_compat_equals_the_recorded_exchanges():
+    """All 83 exchanges, in their order, give the recorded status, content type, location and body."""
     assert len(RECORDED) == 83
-    assert different == []
+    assert await replay(compat=True) == {}
+
+
+async def test_default_mode_differs_only_where_it_says():
+    """Without --compat the same exchanges differ in these labels, for these reasons, and nowhere else."""
+    different = await replay(compat=False)
+    named = [label for labels in DIFFERENCES.values() for label in labels]
+    assert sorted(different) == sorted(named)

@@ -17,7 +17,7 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from resilience.breaker.observation import (
@@ -34,6 +34,7 @@ from resilience.breaker.observation import (
 from resilience.breaker.spec import BreakerSpec
 
 FOREVER_NS: Final = 1 << 62
+_SHARED: Final = "shared"
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +109,15 @@ def tracks(history: Iterable[Observation], spec: BreakerSpec) -> tuple[Track, ..
     return _Sorter(history, spec).tracks()
 
 
+def _as_one(history: Iterable[Observation]) -> Iterable[Observation]:
+    """A breaker that all instances share is one breaker, whoever asked it; one instance's boot does not reset it."""
+    for entry in history:
+        if isinstance(entry, (Call, Arrival, Transition, State)):
+            yield replace(entry, instance=_SHARED, boot=None)
+        elif not isinstance(entry, Boot):
+            yield entry
+
+
 class _Sorter:
     """One pass over the history into lists by kind, then one over each breaker's share."""
 
@@ -120,7 +130,7 @@ class _Sorter:
         self.boots: list[Boot] = []
         self.faults: list[Fault] = []
         self.gaps: list[Gap] = []
-        for entry in history:
+        for entry in _as_one(history) if spec.scope == "shared" else history:
             if isinstance(entry, Call):
                 self.calls[entry.breaker].append(entry)
             elif isinstance(entry, Arrival):

@@ -50,13 +50,9 @@ def test_breaker_history_fits_its_schema(entry: Observation) -> None:
 
 def test_breaker_history_reads_the_documented_form() -> None:
     """Numbers as ids, hyphens in states, null for what is not known."""
-    text = "\n".join(
-        [
-            '{"kind":"call","breaker":"b","instance":"i","id":1,"start":1,"end":null,"outcome":"ok"}',
-            "",
-            '{"kind":"transition","breaker":"b","instance":"i","from":"open","to":"half-open","at":[1,2.5]}',
-        ]
-    )
+    call_line = '{"kind":"call","breaker":"b","instance":"i","id":1,"start":1,"end":null,"outcome":"ok"}'
+    whose = '{"kind":"transition","breaker":"b","instance":"i"'
+    text = f'{call_line}\n\n{whose},"from":"open","to":"half-open","at":[1,2.5]}}'
     call, transition = parse_jsonl(text)
     assert isinstance(call, Call)
     assert call.id == "1"

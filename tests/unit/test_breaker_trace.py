@@ -1,0 +1,93 @@
+"""`verify_trace`: a history on paper to a report and an exit code; and the documents that describe both."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from resilience.breaker.history import HistoryError, parse_jsonl
+from resilience.breaker.rules import ALL
+from resilience.breaker.spec import KEYS, SpecError
+from resilience.breaker.trace import render, verify_trace
+
+DOCS = Path(__file__).parents[2] / "docs"
+SPEC = {"failures": 2, "wait_ms": 1000}
+
+
+def trace(*, leak: bool = False) -> str:
+    """Two failures open it at 1.2 s; one probe closes it at 2.31 s; perhaps a call leaks at 1.5 s."""
+    calls = [(0.5, 0.51, "ok"), (1.0, 1.1, "failure"), (1.15, 1.2, "failure"), (1.3, 1.301, "rejected")]
+    calls += [(1.5, 1.51, "ok" if leak else "rejected"), (2.1, 2.101, "rejected"), (2.25, 2.31, "ok")]
+    calls += [(2.28, 2.281, "rejected"), (2.5, 2.51, "ok"), (2.6, 2.61, "failure"), (2.7, 2.71, "ok")]
+    lines = ['{"kind":"boot","instance":"i","at":0}']
+    for number, (start, end, outcome) in enumerate(calls):
+        call = f'{{"kind":"call","breaker":"b","instance":"i","id":{number},"start":{start},"end":{end}'
+        lines.append(f'{call},"outcome":"{outcome}","fallback":true}}')
+        if outcome != "rejected":
+            lines.append(f'{{"kind":"arrival","breaker":"b","instance":"i","id":{number},"at":{start}}}')
+    for before, after, at in (
+        ("closed", "open", 1.2),
+        ("open", "half_open", 2.25),
+        ("half_open", "closed", 2.31),
+    ):
+        whose = '{"kind":"transition","breaker":"b","instance":"i"'
+        lines.append(f'{whose},"from":"{before}","to":"{after}","at":{at}}}')
+    return "\n".join(lines)
+
+
+def test_breaker_trace_passes_a_healthy_breaker() -> None:
+    """Exit code 0, a healthy path, and evidence of events and wire for every step after the first."""
+    report, code = verify_trace(trace(), SPEC, required=["R1", "R4", "R5", "R10", "R15"])
+    assert code == 0, render(report)
+    (instance,) = report.instances
+    assert instance.healthy_path
+    assert all(step.events and step.wire and step.wire["supports"] for step in instance.path)
+    assert "pass: every required rule holds" in render(report)
+
+
+def test_breaker_trace_fails_a_leak_with_a_witness() -> None:
+    """Exit code 1; the leaked call is named."""
+    report, code = verify_trace(trace(leak=True), SPEC)
+    assert code == 1
+    text = render(report)
+    assert "FAIL     R4" in text
+    assert "| call 4: started 1.500 s, admitted by 1.500 s" in text
+
+
+@pytest.mark.parametrize("text", ["", '{"kind":"boot","instance":"i","at":0}'])
+def test_breaker_trace_without_evidence_is_unknown(text: str) -> None:
+    """Silence is not health: exit code 3."""
+    assert verify_trace(text, SPEC)[1] == 3
+
+
+def test_breaker_trace_requires_what_it_is_told_to() -> None:
+    """A required rule that was not exercised: exit code 3, and the missing stimulus in words."""
+    report, code = verify_trace(trace(), SPEC, required=["R14"])
+    assert code == 3
+    assert "cancelled or excluded calls" in report.reason()
+
+
+def test_breaker_trace_refuses_bad_input() -> None:
+    """Lines, keys and rules that do not exist are errors, not verdicts."""
+    with pytest.raises(HistoryError, match="line 2"):
+        verify_trace('{"kind":"boot","instance":"i","at":0}\n{"kind":"bot"}', SPEC)
+    with pytest.raises(SpecError, match="wait_ms"):
+        verify_trace("", {"wait": 1})
+    with pytest.raises(ValueError, match="R99"):
+        verify_trace("", SPEC, required=["R99"])
+
+
+def test_breaker_docs_show_every_key_and_rule() -> None:
+    """The tables of the specification and of the rules are complete."""
+    text = (DOCS / "breakers.md").read_text(encoding="utf-8")
+    assert [key for key in KEYS if f"`{key}`" not in text] == []
+    assert [rule.id for rule in ALL if f"| {rule.id} {rule.title} |" not in text] == []
+
+
+def test_breaker_docs_example_history_is_understood() -> None:
+    """The example of the history format parses."""
+    text = (DOCS / "history-format.md").read_text(encoding="utf-8")
+    (block,) = re.findall(r"```json\n(.*?)```", text, re.DOTALL)
+    assert len(parse_jsonl(block)) == 8

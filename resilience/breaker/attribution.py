@@ -1,0 +1,99 @@
+"""Whose an observation is: the (instance, boot) that it must be given to, or nobody's if more than one is possible.
+
+A life of an instance (a boot) is known from a boot record, or from the boot ids that observations carry. Between the
+last word of one life and the first of the next nobody knows which it was: what falls in between is nobody's.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+from resilience.breaker.observation import Arrival, Boot, Call, Interval, State, Transition
+
+FOREVER_NS: Final = 1 << 62
+
+
+class Owners:
+    """Which (instance, boot) an observation belongs to, given the boots that were seen."""
+
+    def __init__(self, entries: Sequence[Call | Arrival | Transition | State], boots: Sequence[Boot]) -> None:
+        named = {e.instance for e in entries if e.instance is not None}
+        # With at most one name in the whole history, what is not named is that one's.
+        self.only = next(iter(named), None) if len(named) <= 1 else None
+        self.single = len(named) <= 1
+        first: dict[str | None, dict[str | None, int]] = defaultdict(dict)
+        last: dict[str | None, dict[str | None, int]] = defaultdict(dict)
+        self._booted: dict[tuple[str | None, str | None], Interval] = {}
+        for e in entries:
+            whose = e.instance or self.only
+            if e.boot is not None and (whose is not None or self.single):
+                t = e.start if isinstance(e, Call) else e.at
+                first[whose][e.boot] = min(first[whose].get(e.boot, FOREVER_NS), t.lo_ns)
+                last[whose][e.boot] = max(last[whose].get(e.boot, 0), t.hi_ns)
+        unnamed = 0
+        for boot in sorted(boots, key=lambda b: b.at):
+            if named and boot.instance not in named:
+                continue
+            unnamed += 1
+            boot_id = boot.boot or f"boot-{unnamed}"
+            first[boot.instance][boot_id] = boot.at.lo_ns
+            self._booted[boot.instance, boot_id] = boot.at
+        self.first = {i: sorted((t, b) for b, t in seen.items()) for i, seen in first.items()}
+        self.last = last
+        everyone: Iterable[str | None] = sorted(named) if named else (None,)
+        self._keys = [
+            (i, b) for i in everyone for b in ([None] if i not in self.first else self._boots_of(i, entries))
+        ]
+
+    def _boots_of(
+        self, instance: str | None, entries: Sequence[Call | Arrival | Transition | State]
+    ) -> list[str | None]:
+        found: list[str | None] = [b for _, b in self.first[instance]]
+        begin = self.first[instance][0]
+        if (instance, begin[1]) in self._booted:
+            lows = [
+                (e.start if isinstance(e, Call) else e.at).lo_ns for e in entries if e.instance == instance
+            ]
+            if lows and min(lows) < begin[0]:
+                found.insert(0, None)  # a life before the first boot that we were told of
+        return found
+
+    def all_keys(self) -> list[tuple[str | None, str | None]]:
+        """Every (instance, boot) that was heard of."""
+        return self._keys
+
+    def booted(self, key: tuple[str | None, str | None]) -> Interval | None:
+        """When this life began, if somebody said so."""
+        return self._booted.get(key)
+
+    def of_entry(self, e: Arrival | Transition | State) -> tuple[str | None, str | None] | None:
+        """The owner of an observation of one instant."""
+        return self.of(e.instance, e.boot, e.at.lo_ns, e.at.hi_ns)
+
+    def of(
+        self, instance: str | None, boot: str | None, from_ns: int, to_ns: int
+    ) -> tuple[str | None, str | None] | None:
+        """The owner of something that lasted [from_ns, to_ns]; None where more than one could be."""
+        if instance is None:
+            if not self.single:
+                return None
+            instance = self.only
+        seen = self.first.get(instance)
+        if boot is not None or not seen:
+            return instance, boot
+        index = bisect_right(seen, from_ns, key=lambda pair: pair[0]) - 1
+        if index + 1 < len(seen):
+            upcoming, nearest = seen[index + 1]
+            if (instance, nearest) in self._booted:
+                safe_until = upcoming
+            else:
+                # A boot first heard of at `upcoming` began somewhere since the last word from the one before.
+                safe_until = self.last[instance].get(seen[index][1], 0) if index >= 0 else FOREVER_NS
+            if to_ns >= safe_until:
+                return None
+        if index < 0:
+            return (instance, None) if (instance, seen[0][1]) in self._booted else (instance, seen[0][1])
+        return instance, seen[index][1]

@@ -40,8 +40,9 @@ _MOST_ALARMS = 100_000
 class ToxicConversation:
     """One toxic on one imaginary connection, with everything it has said so far."""
 
-    def __init__(self, toxic: Toxic, seed: int) -> None:
+    def __init__(self, toxic: Toxic, seed: int, *, damages: bool = False) -> None:
         self.toxic = toxic
+        self.damages = damages
         self.seed = seed
         self.now_ns = _START_NS
         self.fed = b""
@@ -80,6 +81,9 @@ class ToxicConversation:
     def _check_bytes(self) -> None:
         held_bytes = self.toxic.held_bytes(self.state)
         self.require(held_bytes >= 0, f"held_bytes is {held_bytes}")
+        if self.damages:
+            self.require(len(self.emitted) <= len(self.fed), "more was emitted than came")
+            return
         if self.toxic.drops:
             self.require(
                 _is_subsequence(self.emitted, self.fed), "what was emitted is not in the order it came"
@@ -110,14 +114,17 @@ class ToxicConversation:
             raise AssertionError(f"{self.toxic} (seed {self.seed}): {complaint}")
 
 
-def check_toxic(toxic: Toxic, *, seeds: Iterable[int] = range(20)) -> None:
-    """Assert that `toxic` keeps the rules of every toxic; raise AssertionError with the seed where it does not."""
+def check_toxic(toxic: Toxic, *, seeds: Iterable[int] = range(20), damages: bool = False) -> None:
+    """Assert that `toxic` keeps the rules of every toxic; raise AssertionError with the seed where it does not.
+
+    `damages` says that changing bytes is its purpose (it then `drops`, too: what was sent does not all arrive).
+    """
     frozen = getattr(getattr(toxic, "__dataclass_params__", None), "frozen", False)
     assert frozen, f"{toxic!r} must be a frozen dataclass of its attributes"
     assert toxic.problems() == (), f"{toxic!r} refuses its own attributes: {toxic.problems()}"
     for seed in seeds:
-        _converse(ToxicConversation(toxic, seed), removed=False)
-        _converse(ToxicConversation(toxic, seed), removed=True)
+        _converse(ToxicConversation(toxic, seed, damages=damages), removed=False)
+        _converse(ToxicConversation(toxic, seed, damages=damages), removed=True)
 
 
 def _converse(talk: ToxicConversation, *, removed: bool) -> None:

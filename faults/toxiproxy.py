@@ -26,6 +26,7 @@ import aiohttp
 import tenacity
 
 from faults.model import JSONScalar, ProxySpec, ToxicSpec
+from faults.toxics import OWN_TOXICS
 
 __all__ = ["ToxiproxyClient", "ToxiproxyError", "ToxiproxyUnavailable", "ToxiproxyUnsupported"]
 
@@ -171,6 +172,8 @@ class ToxiproxyClient:
             "toxicity": spec.toxicity,
             "attributes": dict(spec.attributes),
         }
+        if any(toxic.kind == spec.type for toxic in OWN_TOXICS):
+            await self._require(f"toxic:{spec.type}")
         if ttl_ms is not None:
             await self._require("ttl")
             body["ttl_ms"] = ttl_ms

@@ -59,9 +59,22 @@ def options_from(arguments: argparse.Namespace) -> ServerOptions:
     return ServerOptions(arguments.host, arguments.port, arguments.config, control, guard)
 
 
+def _without_boolean_values(argv: Sequence[str]) -> list[str]:
+    """Let `-proxy-metrics=true` be `-proxy-metrics`, and drop `=false`, as Go's flag package does."""
+    kept = []
+    for argument in argv:
+        name, equals, value = argument.partition("=")
+        is_boolean = name.lstrip("-") in {"proxy-metrics", "runtime-metrics", "version"} and bool(equals)
+        if not is_boolean:
+            kept.append(argument)
+        elif value.lower() in {"1", "t", "true"}:
+            kept.append(name)
+    return kept
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the server; return its exit status."""
-    arguments = build_parser().parse_args(argv)
+    arguments = build_parser().parse_args(_without_boolean_values(sys.argv[1:] if argv is None else argv))
     options = options_from(arguments)
     if arguments.version:
         sys.stdout.write(f"toxiproxy-server version {options.control.version}\n")

@@ -40,12 +40,20 @@ from faults.proxy.requests import (
 )
 from faults.proxy.store import ApiError, Store, StoredProxy, StoredToxic
 from faults.proxy.wire import Answer, Route
+from faults.toxics import OWN_TOXICS
 
 __all__ = ["Control", "ControlOptions"]
 
 _log = logging.getLogger(__name__)
 
-CAPABILITIES = ("capabilities", "connections", "populate-toxics", "seed", "ttl")
+CAPABILITIES = (
+    "capabilities",
+    "connections",
+    "populate-toxics",
+    "seed",
+    *(f"toxic:{toxic.kind}" for toxic in OWN_TOXICS),
+    "ttl",
+)
 """What `GET /capabilities` tells: the names that clients ask for before they use what Toxiproxy does not have."""
 
 

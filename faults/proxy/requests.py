@@ -261,7 +261,7 @@ def _toxic(tree: Tree, taken: frozenset[str], *, own: bool) -> StoredToxic:
     if direction is None:
         raise ApiError(400, "stream was invalid, can be either upstream or downstream")
     kind = str(found.get("type", ""))
-    made = toxic_class(kind)
+    made = toxic_class(kind, own=own)
     if made is None:
         raise ApiError(400, "invalid toxic type")
     name = str(found.get("name", "")) or f"{kind}_{stream}"

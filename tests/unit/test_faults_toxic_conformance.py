@@ -9,11 +9,13 @@ import pytest
 
 from faults.model import Chunk
 from faults.testing import check_toxic
-from faults.toxics import TOXICS, Toxic, toxic_class
+from faults.toxics import OWN_TOXICS, TOXICS, Toxic, toxic_class
 from faults.toxics.bandwidth import Bandwidth
 from faults.toxics.base import Data, Effect, Emit, Ending, Event, Finish
+from faults.toxics.corrupt import Corrupt
 from faults.toxics.latency import Latency
 from faults.toxics.limit_data import LimitData
+from faults.toxics.limit_time import LimitTime
 from faults.toxics.noop import Noop
 from faults.toxics.reset_peer import ResetPeer
 from faults.toxics.slicer import Slicer
@@ -39,22 +41,29 @@ EXAMPLES: tuple[Toxic, ...] = (
     Slicer(100, 0, 0),
     Slicer(100, 50, 10),
     Slicer(10, 5, 1),
+    LimitTime(),
+    LimitTime(30),
+    Corrupt(),
+    Corrupt(10_000),
+    Corrupt(1_000_000),
 )
 
 
 @pytest.mark.parametrize("toxic", EXAMPLES, ids=repr)
 def test_toxic_conforms(toxic: Toxic):
     """The published check passes."""
-    check_toxic(toxic, seeds=range(6))
+    check_toxic(toxic, seeds=range(6), damages=isinstance(toxic, Corrupt))
 
 
 def test_registry_has_an_example_of_every_toxic():
     """A toxic that is registered is checked here."""
-    assert {type(toxic) for toxic in EXAMPLES} == set(TOXICS)
+    assert {type(toxic) for toxic in EXAMPLES} == {*TOXICS, *OWN_TOXICS}
 
 
 def test_registry_finds_toxics_by_type():
-    """The wire's type is the key; an unknown one has no class."""
+    """The wire's type is the key; an unknown one has no class, and compatible mode knows only Toxiproxy's."""
+    assert all(toxic_class(toxic.kind) is toxic for toxic in OWN_TOXICS)
+    assert not any(toxic_class(toxic.kind, own=False) for toxic in OWN_TOXICS)
     assert all(toxic_class(toxic.kind) is toxic for toxic in TOXICS)
     assert toxic_class("nah") is None
 

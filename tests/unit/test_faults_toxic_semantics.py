@@ -12,8 +12,10 @@ from faults.toxics import Toxic
 from faults.toxics import chain as chains
 from faults.toxics.bandwidth import Bandwidth
 from faults.toxics.base import MS_NS, Data, Detached, Emit, End, Ending, Updated
+from faults.toxics.corrupt import Corrupt
 from faults.toxics.latency import Latency
 from faults.toxics.limit_data import LimitData
+from faults.toxics.limit_time import LimitTime
 from faults.toxics.reset_peer import ResetPeer
 from faults.toxics.slicer import Slicer
 from faults.toxics.slow_close import SlowClose
@@ -192,3 +194,29 @@ def test_slicer_cuts_and_spaces():
 def test_toxics_name_what_is_wrong_with_them(toxic: Toxic):
     """Attributes that cannot work are named."""
     assert toxic.problems()
+
+
+def test_limit_time_passes_data_and_closes_on_time():
+    """Bytes pass until the time is up, counted from when the toxic began to act."""
+    conversation = talk(LimitTime(100))
+    say(conversation, b"abc")
+    conversation.run_until(START_NS + 99 * MS_NS)
+    assert (conversation.emitted, conversation.ending) == (b"abc", None)
+    conversation.run_until(START_NS + 100 * MS_NS)
+    assert conversation.ending is Ending.CLOSE
+
+
+def test_corrupt_hits_its_share_of_bytes_whatever_the_split():
+    """One bit of about one byte in a hundred, the same bytes for one seed in any split."""
+
+    def damage(size_bytes: int) -> bytes:
+        conversation = ToxicConversation(Corrupt(10_000), seed=3, damages=True)
+        for _ in range(100_000 // size_bytes):
+            say(conversation, bytes(size_bytes))
+        return conversation.emitted
+
+    whole = damage(100_000)
+    assert whole == damage(1000)
+    hit = [byte for byte in whole if byte]
+    assert 800 <= len(hit) <= 1200
+    assert all(byte.bit_count() == 1 for byte in hit)

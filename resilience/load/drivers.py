@@ -56,6 +56,9 @@ class Driver(Protocol):
     def under_way(self) -> int:
         """How many operations are in flight."""
 
+    def figures(self) -> dict[str, int]:
+        """What else this driver counts, for the worker's reports: open connections, lost sockets and the like."""
+
 
 class _Make(Protocol):
     def __call__(

@@ -71,6 +71,11 @@ class HttpDriver:
         """How many operations are in flight."""
         return len(self.in_flight)
 
+    def figures(self) -> dict[str, int]:
+        """Open connections, and how many of them carry nothing."""
+        usable = sum(1 for connection in self._connections if connection.usable)
+        return {"connections": usable, "idle": max(usable - len(self.in_flight), 0)}
+
     async def prepare(self) -> int:
         """Resolve the target's name and open connections beforehand; says how many are open."""
         loop = asyncio.get_running_loop()

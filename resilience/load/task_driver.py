@@ -113,6 +113,10 @@ class TaskDriver(ABC):
         """How many operations are in flight."""
         return len(self._under_way)
 
+    def figures(self) -> dict[str, int]:
+        """Nothing else, unless a driver counts something."""
+        return {}
+
     def issue(self, i: int, intended: int) -> None:
         """Start operation i, due at `intended`, now; or drop it at the in-flight cap."""
         operation = Operation(i, intended, monotonic_ns())

@@ -33,15 +33,13 @@ class WebSocketDriver(TaskDriver):
         self._request = stream.request
         self._tls = _tls_context(stream.request)
         self._held: set[asyncio.Task[None]] = set()
-        self.lost = 0
-        """Sockets that were closed by the other side while they were to be held."""
-        self.heard = 0
-        """Messages heard on held sockets."""
+        self._closing: set[asyncio.Task[None]] = set()
+        self._lost = 0
+        self._heard = 0
 
-    @property
-    def live(self) -> int:
-        """Sockets held open."""
-        return len(self._held)
+    def figures(self) -> dict[str, int]:
+        """Sockets held open now; those that the other side closed while they were to be held; messages heard meanwhile."""
+        return {"live": len(self._held), "lost": self._lost, "heard": self._heard}
 
     async def attempt(self, operation: Operation) -> Answer:
         """Arrive, and stay."""
@@ -81,16 +79,16 @@ class WebSocketDriver(TaskDriver):
             if not held:
                 # Not awaited: the closing handshake is no part of the operation.
                 task = asyncio.create_task(_close(socket))
-                self._held.add(task)
-                task.add_done_callback(self._held.discard)
+                self._closing.add(task)
+                task.add_done_callback(self._closing.discard)
 
     async def release(self) -> None:
-        """Close every socket that is still held."""
-        held = list(self._held)
-        for task in held:
+        """Close every socket that is still open."""
+        tasks = [*self._held, *self._closing]
+        for task in tasks:
             task.cancel()
-        if held:
-            await asyncio.wait(held)
+        if tasks:
+            await asyncio.wait(tasks)
 
     def explain(self, error: Exception, operation: Operation) -> str:
         """The library's errors: a lost socket, or no WebSocket at all."""
@@ -120,12 +118,12 @@ class WebSocketDriver(TaskDriver):
         try:
             async with asyncio.timeout(self._request.hold_ns / 1e9):
                 async for _ in socket:
-                    self.heard += 1
-            self.lost += 1
+                    self._heard += 1
+            self._lost += 1
         except TimeoutError:
             pass
         except ConnectionClosed:
-            self.lost += 1
+            self._lost += 1
         finally:
             await _close(socket)
 

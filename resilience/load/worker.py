@@ -91,6 +91,7 @@ class Lane:
             "scheduled": scheduled,
             "started": recorder.offered - recorder.dropped,
             "finished": recorder.ended - recorder.dropped - recorder.unfinished,
+            "driver": self.driver.figures(),
             "herd_spread_ns": spread if isinstance(self.stream.shape, Herd) else None,
             "herd_writes": [[wave, first, last] for wave, (first, last) in sorted(writes.items())],
         }
@@ -213,6 +214,7 @@ class Worker:
                 "t": now,
                 "cpu": round(cpu, 4),
                 "in_flight": {lane.stream.name: lane.driver.under_way for lane in self._lanes},
+                "drivers": {lane.stream.name: lane.driver.figures() for lane in self._lanes},
                 "in_flight_mean": {
                     lane.stream.name: lane.in_flight_sum / max(self._samples, 1) for lane in self._lanes
                 },

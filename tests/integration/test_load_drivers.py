@@ -24,6 +24,8 @@ from resilience.load.requests import (
     SessionRequest,
     WebSocketRequest,
 )
+from resilience.load.shapes import batches
+from resilience.load.spike import SpikeLoadGenerator
 from resilience.metrics.fold import LoadTable
 from resilience.metrics.outcomes import CATEGORIES
 
@@ -206,6 +208,36 @@ async def test_websocket_driver_arrives_echoes_and_stays():
         assert (await drive(wrong))[0] == {"wrong_data": 20}
         refused = WebSocketRequest(url=good.url, headers=(("Authorization", "Bearer bad"),))
         assert (await drive(refused))[0] == {"4xx": 20}
+
+
+async def test_websocket_driver_counts_what_held_sockets_hear_and_lose():
+    """Held sockets hear a broadcast; those that the server closes early are counted as lost."""
+    together = asyncio.Event()
+    here = set()
+
+    async def broadcast(socket):
+        await socket.send(await socket.recv())
+        here.add(socket)
+        if len(here) == 10:
+            together.set()
+        await together.wait()
+        await socket.send("news")
+        if len(here) > 4:
+            here.discard(socket)
+            return  # closes it
+        await socket.wait_closed()
+
+    async with serve(broadcast, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        generator = SpikeLoadGenerator(
+            WebSocketRequest(url=f"ws://127.0.0.1:{port}/", messages=("hello",), echo=True, hold_ns=60 * S)
+        )
+        # A second wave keeps the worker running until the first wave's fate is known.
+        metrics = await generator.run(batches(10, 2, gap_s=3))
+    assert metrics.overall.counts["ok"] == 20
+    (end,) = [message for message in metrics.messages if message["kind"] == "end"]
+    assert end["driver"]["heard"] >= 10
+    assert end["driver"]["lost"] >= 6
 
 
 async def test_websocket_driver_tells_a_lost_socket_from_no_websocket():

@@ -70,7 +70,10 @@ def _begin(entry: Observation) -> int:
 
 def _judge(track: Track, case: Case, rules: Sequence[Rule]) -> InstanceReport:
     ideals: dict[str, Case] = {}
+    unusual = any(call.outcome in {"cancelled", "excluded"} for call in track.calls)
     for rule in case.spec.deviations:
+        if rule == "R14" and not unusual:
+            continue  # nothing to classify: with or without the deviation it is the same history
         ideal = case.spec.idealised(rule)
         ideals[rule] = replace(
             case,

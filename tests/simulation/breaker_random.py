@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from typing import Any
 
 from breaker_world import MS, Answer, Model, S, World
@@ -52,6 +53,11 @@ def random_world(seed: int) -> tuple[World, dict[str, Any]]:
     while at < duration:
         at += rng.expovariate(rate) * S if rng.random() < 0.9 else S / rate
         calls.append(int(at))
+    stalls = {
+        who: [(at, at + rng.randint(30, 400) * MS) for at in (rng.randint(0, duration) for _ in range(4))]
+        for who in ("breaker", "tap", "caller")
+        if model.entry == "lazy" and rng.random() < 0.25
+    }
     world = World(
         model,
         dependency,
@@ -61,6 +67,7 @@ def random_world(seed: int) -> tuple[World, dict[str, Any]]:
         hop_ns=(0, rng.choice([0, 1, 5, 15]) * MS),
         stamp_ns=rng.choice([0, 0, 1]) * MS,
         poll_ns=rng.choice([None, 50 * MS, 200 * MS]),
+        stalls=stalls,
     )
     return world, spec_of(model, None if timeout is None else timeout)
 
@@ -92,6 +99,4 @@ def spec_of(model: Model, timeout_ms: int | None = None) -> dict[str, Any]:
 
 
 def _with(model: Model, **fields: Any) -> Model:
-    from dataclasses import replace
-
     return replace(model, **fields)

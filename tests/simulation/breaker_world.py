@@ -229,6 +229,7 @@ class World:
     slow_rejection_ns: int = 0
     drop_events: frozenset[int] = frozenset()
     fallback_missing: bool = False
+    stalls: dict[str, list[tuple[int, int]]] = field(default_factory=dict)  # of the breaker, tap or caller
     log: list[Observation] = field(default_factory=list)
 
     def run(self) -> list[Observation]:
@@ -251,6 +252,10 @@ class World:
         self.log.append(Boot(self.instance, Interval(0, 0), "b1"))
         while queue:
             now, _, what, number = heapq.heappop(queue)
+            if (later := self._stalled("breaker", now)) > now:
+                heapq.heappush(queue, (later, order, what, number))  # the whole process stands still
+                order += 1
+                continue
             breaker.tick(now)
             order += 1
             if what == "poll":
@@ -277,6 +282,10 @@ class World:
         self._report(events, rng)
         return self.log
 
+    def _stalled(self, who: str, at: int) -> int:
+        """When somebody who may be standing still gets to see what happens at `at`."""
+        return max([until for begin, until in self.stalls.get(who, []) if begin <= at < until], default=at)
+
     def _gauge(self, breaker: ModelBreaker) -> str:
         return "closed" if breaker.bug("gauge_wrong") else breaker.state
 
@@ -292,15 +301,19 @@ class World:
         self.log.append(replace(call, **more))
 
     def _rejected(self, number: int, sent: int, end: int) -> None:
+        end = self._stalled("caller", end)
         self._call(number, sent, Interval(end, end), "rejected", fallback=not self.fallback_missing)
 
     def _running(self, number: int, sent: int, arrived: int) -> None:
-        self.log.append(Arrival("b", self.instance, str(number), Interval(arrived, arrived)))
+        seen = Interval(arrived, self._stalled("tap", arrived))
+        self.log.append(Arrival("b", self.instance, str(number), seen))
         self._call(number, sent, None, "unknown")
 
     def _ended(self, number: int, sent: int, arrived: int, kind: str, told: int, end: int) -> None:
+        end = self._stalled("caller", end)
         done = Interval(told, end)
-        self.log.append(Arrival("b", self.instance, str(number), Interval(arrived, arrived), done))
+        seen = Interval(arrived, self._stalled("tap", arrived))
+        self.log.append(Arrival("b", self.instance, str(number), seen, done))
         self._call(number, sent, Interval(end, end), kind, finish=done, fallback=kind != "ok")
 
     def _report(self, events: list[tuple[str, str, int]], rng: random.Random) -> None:

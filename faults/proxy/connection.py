@@ -127,6 +127,9 @@ class Connection:
         outgoing.end(Ending.RESET if hard else Ending.CLOSE)
         if side.peer.lost:
             self._gone()
+        elif incoming.done and outgoing.done:
+            # All was told before this side went: nothing else would close the other.
+            side.peer.close()
 
     def refused(self) -> None:
         """The upstream could not be dialled: tell the client in the way that was chosen."""

@@ -172,9 +172,14 @@ class Side(asyncio.Protocol):
             self.transport.resume_reading()
 
     def half_close(self) -> None:
-        """Send FIN after what was written."""
-        if not self.lost and not self.transport.is_closing():
+        """Send FIN after what was written; a socket that is broken already is closed instead."""
+        if self.lost or self.transport.is_closing():
+            return
+        try:
             self.transport.write_eof()
+        except OSError:
+            # asyncio shuts the socket down at once, and the peer's reset may be there unread.
+            self.transport.abort()
 
     def close(self) -> None:
         """Close after what was written, or after `_LINGER_S`."""

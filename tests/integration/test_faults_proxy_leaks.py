@@ -1,0 +1,74 @@
+"""Nothing stays behind: cancel, abort or break a connection anywhere, and no task, timer, hold or byte is left."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+
+import pytest
+from faults_proxy_http import add, call, client, echo, proxied
+
+pytestmark = pytest.mark.integration
+
+
+async def quiet(server) -> None:
+    """Wait until all connections of proxy `p` are gone, or fail."""
+    async with asyncio.timeout(5):
+        while server.control.listeners["p"].connections:  # noqa: ASYNC110 - the product has no event for it
+            await asyncio.sleep(0.01)
+
+
+@pytest.mark.parametrize(
+    "kind", ["latency", "bandwidth", "slicer", "slow_close", "timeout", "reset_peer", "limit_data"]
+)
+async def test_connections_that_break_leave_nothing(kind: str):
+    """Clients that abort, half-close or vanish at random moments, under each toxic."""
+    attributes = {
+        "latency": {"latency": 30},
+        "bandwidth": {"rate": 500},
+        "slicer": {"average_size": 500, "delay": 100},
+        "slow_close": {"delay": 20},
+        "timeout": {"timeout": 60},
+        "reset_peer": {"timeout": 20},
+        "limit_data": {"bytes": 5000},
+    }[kind]
+    dice = random.Random(kind)
+
+    async def visit(port: int) -> None:
+        async with client(port) as (reader, writer):
+            writer.write(b"x" * dice.randrange(1, 30_000))
+            await asyncio.sleep(dice.random() * 0.06)
+            if dice.random() < 0.5:
+                writer.write_eof()
+                await asyncio.wait([asyncio.ensure_future(reader.read())], timeout=dice.random() * 0.1)
+
+    async with proxied(echo) as (server, port):
+        for stream in ("upstream", "downstream"):
+            await add(server, kind, stream=stream, name=stream, **attributes)
+        await asyncio.gather(*(visit(port) for _ in range(25)), return_exceptions=True)
+        for name in ("upstream", "downstream"):
+            await call(server, "DELETE", f"/proxies/p/toxics/{name}")
+        await quiet(server)
+        assert server.control.budget.total_bytes == 0
+        assert not server.control.listeners["p"]._dials
+
+
+async def test_server_closes_with_everything_open():
+    """Closing it in the middle of dials, delays and floods ends within a second or so, with no task left."""
+    before = asyncio.all_tasks()
+    async with proxied(echo) as (server, port):
+        await add(server, "latency", latency=60_000)
+        writers = []
+        for _ in range(10):
+            _, writer = await asyncio.open_connection("127.0.0.1", port)
+            writer.write(b"x" * 10_000)
+            writers.append(writer)
+        await asyncio.sleep(0.05)
+        async with asyncio.timeout(3):
+            await server.close()
+        assert server.control.budget.total_bytes == 0
+        for writer in writers:
+            writer.transport.abort()
+    await asyncio.sleep(0.05)
+    left = {task for task in asyncio.all_tasks() - before if "handle" not in repr(task)}
+    assert not left

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -27,15 +28,23 @@ PROGRAMS = {
 }
 
 
+def _engine_answers(program: str) -> bool:
+    """A client without an engine is no Docker."""
+    asked = [program, "version", "--format", "{{.Server.Version}}"]
+    return subprocess.run(asked, capture_output=True, timeout=30, check=False).returncode == 0
+
+
 @pytest.fixture
 def require() -> Require:
     """Path of the program that a part needs; skips, or fails where the part is required."""
 
     def find(part: str) -> str:
+        reason = f"{part} is not on this machine (looked for {', '.join(PROGRAMS[part])} on PATH)"
         for program in PROGRAMS[part]:
             if found := shutil.which(program):
-                return found
-        reason = f"{part} is not on this machine (looked for {', '.join(PROGRAMS[part])} on PATH)"
+                if part != "docker" or _engine_answers(found):
+                    return found
+                reason = f"no Docker engine answers {found}"
         if part in os.environ.get("CHAOS_SPIKE_REQUIRE", "").split(","):
             pytest.fail(f"CHAOS_SPIKE_REQUIRE names {part}, but {reason}")
         pytest.skip(reason)

@@ -55,10 +55,10 @@ class Container:
     @property
     def trouble(self) -> str | None:
         """What is wrong with it for good, in words; `None` while it may still come right."""
-        if self.health == "unhealthy":
-            return "did not get healthy"
         if self.state in {"exited", "dead"}:
             return f"ended at its start (exit {self.exit_code})"
+        if self.health == "unhealthy":
+            return "did not get healthy"
         return None
 
     @property

@@ -224,3 +224,14 @@ async def test_removing_the_toxic_returns_to_the_direct_path():
         await call(server, "DELETE", "/proxies/p/toxics/t")
         assert connection.upstream.sink == direct
         assert connection.upstream.sink.__self__ is connection.client.transport
+
+
+async def test_moving_the_upstream_keeps_the_port():
+    """The listener is closed and bound anew on the same port at once, many times, with a connection open."""
+    async with proxied() as (server, port), client(port) as (reader, writer):
+        writer.write(b"x")
+        await reader.readexactly(1)
+        for number in range(1, 11):
+            moved = await call(server, "PATCH", "/proxies/p", {"upstream": f"127.0.0.1:{number}"})
+            assert moved.status == 200, moved.body
+            assert moved.json()["listen"] == f"127.0.0.1:{port}"

@@ -10,6 +10,7 @@ Synchronous: callers on an event loop use a thread. Every failure is a `StackErr
 from __future__ import annotations
 
 import contextlib
+import socket
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -80,6 +81,7 @@ class Engine:
         """The engine of DOCKER_HOST, of the current docker context, or the default one; StackError if none answers."""
         address = engine_address(environ)
         try:
+            _knock(address)
             client = docker.DockerClient(base_url=address, version="auto", timeout=_TIMEOUT_S)
         except (DockerException, requests.RequestException, OSError, ValueError) as error:
             raise StackError(explain_no_engine(address, error)) from error
@@ -245,10 +247,17 @@ def engine_address(environ: Mapping[str, str]) -> str:
         return _DEFAULT_ADDRESS
 
 
+def _knock(address: str) -> None:
+    """Connect to a socket file once: the plain OSError says more than what docker-py makes of it."""
+    if address.startswith("unix://"):
+        with socket.socket(socket.AF_UNIX) as sock:
+            sock.settimeout(_TIMEOUT_S)
+            sock.connect(address.removeprefix("unix://"))
+
+
 def explain_no_engine(address: str, error: BaseException) -> str:
     """One message on why no engine can be used, with the way out."""
-    text = str(error)
-    if "Permission denied" in text or "PermissionError" in text:
+    if isinstance(error, PermissionError) or "Permission denied" in str(error):
         return (
             f"the Docker engine at {address} may not be used by this user.\n"
             "Way out: join the group docker (`sudo usermod -aG docker $USER`, then log in again), or point DOCKER_HOST at a "
@@ -283,7 +292,7 @@ def _reason(error: BaseException) -> str:
     """The innermost words of docker-py's nested errors."""
     if isinstance(error, APIError) and error.explanation:
         return str(error.explanation)
-    text = str(error) or type(error).__name__
+    text = (isinstance(error, OSError) and error.strerror) or str(error) or type(error).__name__
     for known in (
         "No such file or directory",
         "Connection refused",

@@ -9,7 +9,7 @@ What it deliberately does not do: look at a clock, or write to a pipe.
 
 import json
 from array import array
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from resilience.load.model import Herd, PhaseWindow, Stream
@@ -18,6 +18,7 @@ from resilience.metrics.outcomes import CODE, DROPPED, UNFINISHED
 
 Send = Callable[[dict[str, Any]], None]
 CALLS_A_MESSAGE = 256
+ROWS_A_STEP = 2_000
 
 
 class Recorder:
@@ -85,17 +86,30 @@ class Recorder:
                 self._flush_calls()
 
     def flush(self) -> None:
-        """Fold what was recorded and send it on."""
+        """Fold what was recorded and send it on, in one go."""
+        for _ in self.flush_in_steps():
+            pass
+
+    def flush_in_steps(self) -> Iterator[None]:
+        """The same in steps of a millisecond or so, between which the caller lets arrivals that are due go first.
+
+        May be given up after any step: what was not sent goes with the next flush.
+        """
         # The hot path holds on to the `append` of both, so they are emptied, never replaced.
         due = self.due[:]
         del self.due[:]
         self.offered += len(due)
         self._tally.offer(due)
-        self.ended += len(self.rows)
-        self._tally.fold(self.rows)
-        self.rows.clear()
+        yield
+        while self.rows:
+            some = self.rows[:ROWS_A_STEP]
+            del self.rows[: len(some)]
+            self.ended += len(some)
+            self._tally.fold(some)
+            yield
         for message in self._tally.drain(self._worker):
             self._send(message)
+            yield
         self._flush_calls()
 
     def _flush_calls(self) -> None:
@@ -112,4 +126,4 @@ def rehearse(phases: Sequence[PhaseWindow]) -> None:
     stamps = range(1, 2000)
     tally.offer(array("q", stamps))
     tally.fold(ROW.pack(n, n, n, n, n, n * n, n % len(CODE)) for n in stamps)
-    json.dumps(tally.drain(0))
+    json.dumps(list(tally.drain(0)))

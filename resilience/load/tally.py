@@ -14,14 +14,14 @@ What it deliberately does not do: read a clock, or judge.
 
 import struct
 from array import array
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from resilience.load.model import PhaseWindow
-from resilience.metrics.histogram import sparse_counts
+from resilience.metrics.histogram import buckets_of
 from resilience.metrics.outcomes import CATEGORIES, CODE, DEGRADED, DROPPED, HISTOGRAMS, OK, SHED
 
 ROW = struct.Struct("<7q")
@@ -43,12 +43,21 @@ class _Bin:
         self.late = 0
         self.good = 0
         self.counts = np.zeros(len(CATEGORIES), dtype=np.int64)
-        self.histograms: dict[str, dict[int, int]] = {name: {} for name in HISTOGRAMS}
+        self.histograms: dict[str, Ints] = {}
 
     def observe(self, name: str, values: Ints) -> None:
-        mine = self.histograms[name]
-        for bucket, n in sparse_counts(values).items():
-            mine[bucket] = mine.get(bucket, 0) + n
+        # Dense counts: adding two arrays is a hundredth of the work of merging two sparse dictionaries.
+        if values.size == 0:
+            return
+        more = np.bincount(buckets_of(values))
+        mine = self.histograms.get(name)
+        if mine is None:
+            self.histograms[name] = more
+        elif mine.size >= more.size:
+            mine[: more.size] += more
+        else:
+            more[: mine.size] += mine
+            self.histograms[name] = more
 
     def to_json(self) -> dict[str, Any]:
         n = dict(zip(CATEGORIES, self.counts.tolist(), strict=True))
@@ -56,11 +65,15 @@ class _Bin:
         return {
             "n": {"offered": self.offered, "attempts": attempts, **n, "late": self.late, "good": self.good},
             "first": attempts,
-            **{
-                name: {str(bucket): n for bucket, n in counts.items()}
-                for name, counts in self.histograms.items()
-            },
+            **{name: _sparse(self.histograms.get(name)) for name in HISTOGRAMS},
         }
+
+
+def _sparse(counts: Ints | None) -> dict[str, int]:
+    if counts is None:
+        return {}
+    present = np.flatnonzero(counts)
+    return dict(zip(map(str, present.tolist()), counts[present].tolist(), strict=True))
 
 
 class Tally:
@@ -105,21 +118,21 @@ class Tally:
         if self._herd:
             self._note_writes(table)
 
-    def drain(self, worker: int) -> list[dict[str, Any]]:
-        """The increments since the last drain, one `bins` message for each phase and second that changed."""
-        messages = [
-            {
+    def drain(self, worker: int) -> Iterator[dict[str, Any]]:
+        """The increments since the last drain: one `bins` message for each phase and second that changed.
+
+        What was not taken from the iterator stays for the next drain.
+        """
+        for key in sorted(self._bins):
+            phase, second = key
+            yield {
                 "kind": "bins",
                 "worker": worker,
                 "load": self._stream,
                 "phase": self._names[phase],
                 "s": second,
-                **added.to_json(),
+                **self._bins.pop(key).to_json(),
             }
-            for (phase, second), added in sorted(self._bins.items())
-        ]
-        self._bins.clear()
-        return messages
 
     def _note_writes(self, table: Ints) -> None:
         written = table[table[:, 4] > 0]

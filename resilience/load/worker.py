@@ -188,8 +188,8 @@ class Worker:
             await asyncio.sleep((next_tick - monotonic_ns()) / _SECOND_NS)
             seconds += 1
             for lane in self._lanes:
-                lane.recorder.flush()
-                await asyncio.sleep(0)
+                for _ in lane.recorder.flush_in_steps():
+                    await asyncio.sleep(0)
             gc.collect(2 if seconds % _FULL_COLLECTION_EVERY_S == 0 else 1)
             cpu_now, now = process_time_ns(), monotonic_ns()
             self._report(now, (cpu_now - cpu) / max(now - at, 1))

@@ -28,7 +28,7 @@ def test_tally_bins_by_intended_time_and_phase():
     dues = [0, S - 1, S, 2 * S + 5, 3 * S]
     tally.offer(array("q", [EPOCH + due for due in dues]))
     tally.fold([row(due, took=20 * S) for due in dues])
-    messages = tally.drain(3)
+    messages = list(tally.drain(3))
     assert [(m["phase"], m["s"], m["n"]["offered"], m["n"]["ok"]) for m in messages] == [
         ("", 3, 1, 1),
         ("warmup", 0, 2, 2),
@@ -36,7 +36,7 @@ def test_tally_bins_by_intended_time_and_phase():
         ("spike", 2, 1, 1),
     ]
     assert {(m["kind"], m["worker"], m["load"]) for m in messages} == {("bins", 3, "quotes")}
-    assert tally.drain(3) == []
+    assert list(tally.drain(3)) == []
 
 
 def test_tally_counts_every_category_once_and_overlays_beside():

@@ -54,10 +54,8 @@ class Owners:
         found: list[str | None] = [b for _, b in self.first[instance]]
         begin = self.first[instance][0]
         if (instance, begin[1]) in self._booted:
-            lows = [
-                (e.start if isinstance(e, Call) else e.at).lo_ns for e in entries if e.instance == instance
-            ]
-            if lows and min(lows) < begin[0]:
+            began = [e.start if isinstance(e, Call) else e.at for e in entries if e.instance == instance]
+            if any(at.hi_ns < begin[0] for at in began):
                 found.insert(0, None)  # a life before the first boot that we were told of
         return found
 
@@ -85,6 +83,8 @@ class Owners:
         if boot is not None or not seen:
             return instance, boot
         index = bisect_right(seen, from_ns, key=lambda pair: pair[0]) - 1
+        if index < 0 and (instance, None) not in self._keys:
+            index = 0  # nothing came for certain before the first life that we know of
         if index + 1 < len(seen):
             upcoming, nearest = seen[index + 1]
             if (instance, nearest) in self._booted:
@@ -94,6 +94,4 @@ class Owners:
                 safe_until = self.last[instance].get(seen[index][1], 0) if index >= 0 else FOREVER_NS
             if to_ns >= safe_until:
                 return None
-        if index < 0:
-            return (instance, None) if (instance, seen[0][1]) in self._booted else (instance, seen[0][1])
-        return instance, seen[index][1]
+        return instance, None if index < 0 else seen[index][1]

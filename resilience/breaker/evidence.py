@@ -78,6 +78,7 @@ class Track:
     strays: tuple[Arrival, ...]  # on the wire, but whose they are is not known
     orphans: tuple[Call, ...]  # calls of this breaker that no instance or boot can be named for
     tapped: bool  # somebody watched the wire
+    longest_ns: int  # from the earliest decision to the latest outcome of one call
     _lo: tuple[int, ...] = field(repr=False, default=())
     _reach: tuple[int, ...] = field(repr=False, default=())
 
@@ -213,6 +214,9 @@ class _Sorter:
             strays=tuple(own),
             orphans=tuple(o for o in orphans if o.instance in {None, key[0]}),
             tapped=bool(self.arrivals[name]),
+            longest_ns=max(
+                (min(c.finish.hi_ns, max(instants)) - c.decision.lo_ns for c in calls if c.finish), default=0
+            ),
             _lo=tuple(call.decision.lo_ns for call in calls),
             _reach=tuple(reach),
         )

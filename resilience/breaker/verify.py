@@ -45,8 +45,10 @@ def verify(
     origin_ns = min((_begin(entry) for entry in history), default=0)
     found = tracks(history, held_to)
     cases = [Case(t, openings(t, held_to), held_to, origin_ns, Explainer(t, held_to)) for t in found]
+    # The last life of each instance stands for it.
+    last = {(c.track.breaker, c.track.instance): c.openings for c in cases}
     peers = {
-        name: tuple(c.openings for c in cases if c.track.breaker == name)
+        name: tuple(its for (breaker, _), its in last.items() if breaker == name)
         for name in {track.breaker for track in found}
     }
     return BreakerReport(

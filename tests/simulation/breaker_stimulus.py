@@ -107,24 +107,24 @@ def stimulus(model: Model, *, hop_ms: int = 0, seed: int = 0) -> World:
                 script.wait(model, nth)
             else:
                 script.say(answer)
-        script.dense(S, GOOD)
+        script.dense(S // 4, GOOD)
     script.trip(model)
     script.dense(
         model.wait_ns * 3 // 2, Answer(80 * MS)
     )  # more callers than permits across the end of the wait
-    script.dense(S, GOOD)
+    script.dense(S // 2, GOOD)
     script.trip(model, OPEN_BAD)
     script.dense(model.wait_ns * 3 // 2, Answer(60 * MS, "failure"))  # probes fail under dense traffic
     script.dense(round(model.wait_ns * 2 * model.backoff**2), GOOD)
     script.say(*[Answer(50 * MS, "failure")] * model.failures, every=70 * MS)  # slow failures trip it
     script.dense(model.wait_ns * 3 // 2, GOOD)
-    script.dense(S, GOOD)
+    script.dense(S // 2, GOOD)
     script.trip(model)
     script.now += 3 * model.wait_ns  # silence for three waits
-    script.dense(S, GOOD)
+    script.dense(S // 2, GOOD)
     answers = script.answers
     return World(
-        model, lambda n, _: answers[n], script.calls, seed=seed, hop_ns=(0, hop_ms * MS), poll_ns=20 * MS
+        model, lambda n, _: answers[n], script.calls, seed=seed, hop_ns=(0, hop_ms * MS), poll_ns=40 * MS
     )
 
 

@@ -65,20 +65,18 @@ def widened(history: list[Observation], rng: random.Random, most_ns: int) -> lis
     return found
 
 
-@pytest.mark.parametrize("bug", [None, *list(MUTANTS)[::4]])
-@pytest.mark.parametrize("most_ms", [3, 20])
-def test_breaker_widening_never_turns_into_failure(bug: str | None, most_ms: int) -> None:
-    """Widening intervals moves no verdict to FAIL that was not FAIL before."""
+@pytest.mark.parametrize("bug", [None, *list(MUTANTS)[::3]])
+@pytest.mark.parametrize("most_ms", [3, 25])
+def test_breaker_widening_only_moves_verdicts_to_unknown(bug: str | None, most_ms: int) -> None:
+    """Knowing less, a rule keeps its verdict or becomes UNKNOWN: no failure heals, none appears, nothing gets certain."""
     changes = MUTANTS[bug] if bug else {}
     model = replace(CORRECT, **changes, bugs=frozenset({bug} if bug else ()))
     history = stimulus(model).run()
     spec = BreakerSpec.from_mapping(spec_for(model))
     exact = verdicts(history, spec)
-    # A contradiction that is blamed on another rule when less is known is still the same contradiction.
-    if any(verdict is Verdict.FAIL for verdict in exact.values()):
-        return
     loose = verdicts(widened(history, random.Random(7), most_ms * MS), spec)
-    assert {rule for rule, verdict in loose.items() if verdict is Verdict.FAIL} == set()
+    moved = {rule: (exact[rule], loose[rule]) for rule in exact if loose[rule] is not exact[rule]}
+    assert {rule for rule, (_, after) in moved.items() if after is not Verdict.UNKNOWN} == set(), moved
 
 
 def test_breaker_widening_without_end_leaves_everything_open() -> None:

@@ -30,9 +30,8 @@ def possible(case: Case, opening: Opening, kind: str, by_ns: int) -> list[CallEv
     fitting = {kind, "unknown"}
     pool: Sequence[CallEvidence] = opening.possible_probes(case.spec.delta_ns)
     if case.spec.stale == "counted":
-        # Older calls may still have been in flight, but no further back than calls can last.
-        longest = 2 * (case.spec.timeout_ns or 30_000_000_000)
-        pool = case.track.calls_deciding(entered - longest, by_ns)
+        # Older calls may still have been in flight, but no further back than the longest call lasted.
+        pool = case.track.calls_deciding(entered - case.track.longest_ns - case.spec.delta_ns, by_ns)
     return [
         c
         for c in pool

@@ -15,8 +15,8 @@ from typing import Any, Final
 
 from resilience.breaker.observation import NS_PER_S, Interval
 
-HEALTHY_PATH: Final = "closed (open half_open)+ closed"
-_HEALTHY: Final = re.compile(r"closed( open half_open)+ closed")
+HEALTHY_PATH: Final = "closed ((open half_open)+ closed)+"
+_HEALTHY: Final = re.compile(r"closed(( open half_open)+ closed)+")
 
 
 class Verdict(StrEnum):
@@ -108,7 +108,7 @@ class InstanceReport:
 
     @property
     def healthy_path(self) -> bool:
-        """Whether the path is `closed (open half_open)+ closed`: it opened, and it recovered."""
+        """Whether it opened, and each time recovered: `closed (open half_open)+ closed`, once or more often."""
         return bool(_HEALTHY.fullmatch(" ".join(self.states)))
 
     def to_json(self, origin_ns: int) -> dict[str, Any]:

@@ -142,9 +142,12 @@ class _Sweep:
         """The configuration after a token whose happening now cannot cost an explanation; None: wait."""
         kind = token.kind
         if kind == "A":
-            # Let in while closed (or half-open, where nobody counts): nothing changes, unless it can outlast an opening.
+            # Let in while closed (or half-open, where nobody counts) it changes nothing, and it must have come before
+            # the next opening: after that one there would not be time enough for another half-open.
             idle = key.state == "closed" or (key.state == "half_open" and self.automaton.anonymous)
-            return (key, clock) if idle and token.hi_ns < token.lo_ns + self.shortest_open else None
+            if not idle or token.hi_ns >= clock.now_ns + self.shortest_open:
+                return None
+            return key, clock._replace(now_ns=max(clock.now_ns, token.lo_ns))
         if kind == "O":
             return self._outcome_at_once(key, clock, token)
         if kind == "R":
@@ -162,7 +165,8 @@ class _Sweep:
         if token.call in key.old and spec.stale == "ignored" and not spec.late_failure_restarts_wait:
             return key, clock
         if key.state == "closed":
-            if token.what == "success" and token.lonely:
+            soon = token.hi_ns < clock.now_ns + self.shortest_open
+            if token.what == "success" and token.lonely and soon:
                 running = partial(self._running, key, token.call)
                 steps = self.automaton.outcome(key, clock, token.at, "success", stale=False, running=running)
                 step = next(iter(steps), None)

@@ -44,6 +44,21 @@ def test_breaker_correct_never_fails(evidence: str, batch: int) -> None:
                 assert "checker error" not in rule.reason, (seed, rule.reason)
 
 
+# Worlds that once made a rule fail: stalls that stretch calls, windows that trip on a success, few rejections.
+REGRESSIONS = (3058, 4169, 5075, 6047)
+
+
+@pytest.mark.parametrize("evidence", EVIDENCE)
+@pytest.mark.parametrize("seed", REGRESSIONS)
+def test_breaker_correct_never_fails_again(evidence: str, seed: int) -> None:
+    """Worlds that found a false alarm stay quiet."""
+    world, mapping = random_world(seed)
+    history = world.run()
+    kinds = EVIDENCE[evidence]
+    found = verdicts(only(history, *kinds) if kinds else history, BreakerSpec.from_mapping(mapping))
+    assert [rule for rule, verdict in found.items() if verdict is Verdict.FAIL] == []
+
+
 def widened(history: list[Observation], rng: random.Random, most_ns: int) -> list[Observation]:
     """The same history, known less exactly: every interval grows by random amounts."""
 

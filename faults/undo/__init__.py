@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
 
-from faults.undo import toxiproxy
+from faults.undo import docker, toxiproxy
 from faults.undo.model import Undo
 from faults.undo.run import UndoKind, UndoOutcome, undo_until_clean
 from faults.undo.toxiproxy import UndoFailed
@@ -17,6 +17,7 @@ UNDO_KINDS: Final[Mapping[str, UndoKind]] = MappingProxyType(
         for entry in (
             UndoKind("toxiproxy.toxic", toxiproxy.remove_toxic, toxiproxy.toxic_is_gone),
             UndoKind("toxiproxy.enabled", toxiproxy.enable, toxiproxy.is_enabled),
+            UndoKind("docker.restart", docker.restart, docker.is_running),
         )
     }
 )

@@ -28,7 +28,8 @@ class ProxyPoint:
 
     `admin_url` is a Toxiproxy-compatible control API and `proxy` the name there. `tap_url` is the control of the tap
     in front of it and `tap` its name there, or both `None`. `listen` is what the caller dials, `upstream` the
-    dependency itself; both are "host:port".
+    dependency itself; both are "host:port". Where the proxy server is a container, `container` is its id and `engine`
+    the address of its Docker engine: should the control API freeze, that container can be restarted.
     """
 
     name: str
@@ -38,6 +39,8 @@ class ProxyPoint:
     upstream: str
     tap_url: str | None = None
     tap: str | None = None
+    engine: str | None = None
+    container: str | None = None
 
     def to_json(self) -> dict[str, Any]:
         """All fields, by name."""
@@ -49,6 +52,8 @@ class ProxyPoint:
             "upstream": self.upstream,
             "tap_url": self.tap_url,
             "tap": self.tap,
+            "engine": self.engine,
+            "container": self.container,
         }
 
     @classmethod

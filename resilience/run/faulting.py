@@ -5,7 +5,8 @@ from __future__ import annotations
 from faults.blast_radius import BlastRadius, address_of_url
 from faults.model import ToxicSpec
 from faults.nemesis import Nemesis, ProxyDownFault, ToxicFault
-from resilience.lab.system import System
+from faults.undo import Undo
+from resilience.lab.system import ProxyPoint, System
 from resilience.plan.schema import Fault, Plan
 
 GRACE_NS = 5_000_000_000
@@ -16,8 +17,9 @@ def nemesis_for(fault: Fault, system: System) -> Nemesis:
     """The nemesis of one planned fault."""
     point = system.proxies[fault.proxy]
     limit_ns = fault.duration + GRACE_NS
+    frozen = _on_frozen(point)
     if fault.toxic is None:
-        return ProxyDownFault(fault.id, point.admin_url, point.proxy, limit_ns)
+        return ProxyDownFault(fault.id, point.admin_url, point.proxy, limit_ns, on_frozen=frozen)
     toxic = ToxicSpec(
         type=fault.toxic.type,
         # A name of our own unless the plan has one: two faults of one type can then stand side by side.
@@ -26,7 +28,14 @@ def nemesis_for(fault: Fault, system: System) -> Nemesis:
         toxicity=fault.toxic.toxicity,
         attributes=dict(fault.toxic.attributes),
     )
-    return ToxicFault(fault.id, point.admin_url, point.proxy, toxic, limit_ns)
+    return ToxicFault(fault.id, point.admin_url, point.proxy, toxic, limit_ns, on_frozen=frozen)
+
+
+def _on_frozen(point: ProxyPoint) -> Undo | None:
+    """What the guardian does when the proxy's control API does not answer: restart its container, if it is one."""
+    if point.engine is None or point.container is None:
+        return None
+    return Undo("docker.restart", {"engine": point.engine, "container": point.container})
 
 
 def blast_radius(plan: Plan, system: System) -> BlastRadius:

@@ -172,15 +172,22 @@ async def _toxics(admin_urls: list[str]) -> int | None:
     return count
 
 
-async def test_killed_runner_is_healed_and_undo_takes_the_stack_down(tmp_path: Path) -> None:
-    """SIGKILL in the fault: within 8 s no toxic on any Toxiproxy, seen by asking; then `undo` removes the containers."""
+@pytest.mark.parametrize("frozen", [False, True], ids=["answering", "frozen"])
+async def test_killed_runner_is_healed_and_undo_takes_the_stack_down(tmp_path: Path, frozen: bool) -> None:
+    """SIGKILL in the fault: within 8 s no toxic on any Toxiproxy, seen by asking; then `undo` removes the containers.
+
+    Frozen: the Toxiproxy with the toxic stands still as well, and can only be restarted.
+    """
     process = _background(tmp_path)
     try:
         _wait_for(tmp_path, lambda e: e["kind"] == "fault" and e["step"] == "injected", process)
         (path,) = (tmp_path / "out").glob("*/environment.json")
-        points = json.loads(path.read_text())["system"]["proxies"].values()
-        admin_urls = [point["admin_url"] for point in points]
+        points = json.loads(path.read_text())["system"]["proxies"]
+        admin_urls = [point["admin_url"] for point in points.values()]
         assert await _toxics(admin_urls) == 1
+        if frozen:
+            stop = ["docker", "kill", "--signal", "STOP", points["pricing"]["container"]]
+            await asyncio.to_thread(subprocess.run, stop, check=True, capture_output=True)
         killed = time.monotonic()
         process.kill()
         process.wait()

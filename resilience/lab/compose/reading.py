@@ -9,6 +9,7 @@ import asyncio
 import time
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any
 
 import aiohttp
@@ -45,7 +46,7 @@ def published(containers: tuple[Container, ...], service: str, port: str) -> str
     raise StackError(f"{service} does not publish its port {port.partition('/')[0]}")
 
 
-async def proxy_points(containers: tuple[Container, ...]) -> dict[str, ProxyPoint]:
+async def proxy_points(engine: str, containers: tuple[Container, ...]) -> dict[str, ProxyPoint]:
     """One point per dependency, asked of its Toxiproxy and of the tap before it."""
     tap_url = published(containers, "tap", "9100/tcp")
     async with probing_session() as session:
@@ -53,7 +54,10 @@ async def proxy_points(containers: tuple[Container, ...]) -> dict[str, ProxyPoin
     if taps is None:
         raise StackError(f"the tap at {tap_url} does not tell its taps")
     found = await asyncio.gather(*(_point(name, containers, tap_url, taps) for name in DEPENDENCIES))
-    return {point.name: point for point in found}
+    ids = {each.service: each.id for each in containers}
+    return {
+        point.name: replace(point, engine=engine, container=ids[f"toxiproxy-{point.name}"]) for point in found
+    }
 
 
 async def _point(

@@ -130,7 +130,7 @@ class ComposeStack:
 
     async def _system(self, engine: Engine, compose: ComposeCommand, project: str) -> System:
         containers = await asyncio.to_thread(engine.containers, project)
-        points = await proxy_points(containers)
+        points = await proxy_points(engine.address, containers)
         instances = await gateways(containers)
         await check_clock(instances)
         base_url = published(containers, "haproxy", "8080/tcp")

@@ -21,7 +21,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-pytestmark = [pytest.mark.external, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.external, pytest.mark.timeout(480)]
 
 SHORT = Path(__file__).parents[1] / "data" / "short.yaml"
 COMMAND = (sys.executable, "-m", "resilience.cli.main")
@@ -98,8 +98,13 @@ def refused(done: subprocess.CompletedProcess[str], *words: str) -> None:
 
 def test_breaker_plan_agrees_with_embedded_and_names_each_toxiproxy(tmp_path: Path) -> None:
     """Exit 0; replicas by name, events and wire behind every step; which Toxiproxy had which fault, verified as gone."""
-    out = tmp_path / "out"
-    done = run("run", "breaker", "--stack", "compose", "--out", str(out), state_dir=tmp_path / "state")
+    for attempt in range(3):
+        out = tmp_path / f"out-{attempt}"
+        done = run("run", "breaker", "--stack", "compose", "--out", str(out), state_dir=tmp_path / "state")
+        if (
+            verdict_in(out)["verdict"] != "invalid"
+        ):  # the machine was too busy to measure: nothing was found out
+            break
     assert done.returncode == 0, done.stdout + done.stderr
     verdict = verdict_in(out)
     assert verdict["stack"] == "compose"

@@ -136,7 +136,6 @@ class Engine:
                 tag=tag,
                 buildargs=dict(arguments),
                 network_mode=network,
-                labels={"io.chaos-spike.image": "lab"},
                 rm=True,
                 forcerm=True,
                 decode=True,

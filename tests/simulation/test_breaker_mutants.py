@@ -52,7 +52,7 @@ def failed(report: BreakerReport) -> set[str]:
     return {rule.rule for rule in bad}
 
 
-@pytest.mark.parametrize("hop_ms", [0, 2, 5])
+@pytest.mark.parametrize("hop_ms", [0, 5])
 def test_breaker_mutants_spare_the_correct_one(hop_ms: int) -> None:
     """The workload that exposes every mutant finds nothing wrong with a correct breaker, under jitter too."""
     assert failed(judge(None, hop_ms=hop_ms)) == set()

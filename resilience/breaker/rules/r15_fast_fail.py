@@ -16,7 +16,7 @@ from resilience.breaker.observation import Interval
 from resilience.breaker.rules.base import Case, Finding, Rule, hull, ms
 
 _SLOW_SHARE = 0.05
-_MANY = 10  # fewer slow ones than this are chance, unless they are at least half
+_MANY = 10  # fewer slow ones than this may all lie in one stall that too little traffic shows
 _WAITING = 3  # calls that started while none was answered make a silence a standstill
 
 
@@ -46,8 +46,7 @@ def _time(case: Case, timed: list[CallEvidence], found: Finding) -> None:
     slow = [c for c in maybe if least[c.id] > bound]
     worst = max(timed, key=_least)
     found.margin = f"slowest rejection {ms(_least(worst))} of {ms(bound)}"
-    many = len(slow) >= _MANY or (len(slow) >= _WAITING and 2 * len(slow) >= len(timed))
-    if many and len(slow) > _SLOW_SHARE * len(timed):
+    if len(slow) >= _MANY and len(slow) > _SLOW_SHARE * len(timed):
         worst = max(slow, key=lambda c: least[c.id])
         assert worst.end is not None
         found.fail(

@@ -94,7 +94,7 @@ def answering(data, *, then_close=False):
     ("data", "close", "category"),
     [
         (BODY, False, "ok"),
-        (BODY, True, "ok"),
+        (BODY.replace(b"\r\n", b"\r\nConnection: close\r\n", 1), True, "ok"),
         (CHUNKED, False, "ok"),
         (b"HTTP/1.1 100 Continue\r\n\r\n" + BODY, False, "ok"),
         (b"HTTP/1.1 200 OK\r\n\r\nuntil the end", True, "ok"),

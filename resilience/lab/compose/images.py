@@ -8,9 +8,9 @@ in an old image, and an unchanged one is never built twice.
 from __future__ import annotations
 
 import hashlib
+import logging
 import re
 import shutil
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -18,6 +18,8 @@ import faults
 import resilience
 from resilience.lab.compose.engine import Engine
 from resilience.lab.system import StackError
+
+log = logging.getLogger("chaos_spike.lab")
 
 OWN_VARIABLE = "CHAOS_SPIKE_IMAGE_LAB"
 NETWORK_VARIABLE = "CHAOS_SPIKE_BUILD_NETWORK"
@@ -53,35 +55,39 @@ def named_images(compose_file: str, environ: Mapping[str, str]) -> dict[str, str
     }
 
 
-def provide_images(engine: Engine, folder: Path, environ: Mapping[str, str]) -> dict[str, str]:
-    """Make sure that every image is here; the variables that name them. StackError if one cannot be had."""
+def provide_images(engine: Engine, folder: Path, environ: Mapping[str, str], scratch: Path) -> dict[str, str]:
+    """Make sure that every image is here; the variables that name them. StackError if one cannot be had.
+
+    `scratch` is an empty directory of the caller's, for the build context.
+    """
     images = named_images((folder / "docker-compose.yml").read_text(), environ)
     own = environ.get(OWN_VARIABLE)
     if own:
         images[OWN_VARIABLE] = own
     for variable, image in images.items():
         if engine.image_id(image) is None:
+            # Somebody waits for it: said at the level that is shown.
+            log.warning("getting the image %s", image)
             engine.pull(image, variable)
     if not own:
-        images[OWN_VARIABLE] = _build_own(engine, folder, environ)
+        images[OWN_VARIABLE] = _build_own(engine, folder, environ, scratch)
     return images
 
 
-def _build_own(engine: Engine, folder: Path, environ: Mapping[str, str]) -> str:
+def _build_own(engine: Engine, folder: Path, environ: Mapping[str, str], context: Path) -> str:
     found = _BASE.search((folder / "Dockerfile").read_text())
     assert found is not None  # our own file has it
     base = environ.get(_PYTHON_VARIABLE) or found[1]
-    with tempfile.TemporaryDirectory(prefix="chaos-spike-build-") as name:
-        context = Path(name)
-        stage_context(context, folder)
-        tag = f"{_OWN_REPOSITORY}:{context_hash(context, base)}"
-        if engine.image_id(tag) is None:
-            if engine.image_id(base) is None:
-                engine.pull(base, _PYTHON_VARIABLE)
-            arguments = {key: environ[key] for key in _PASSED_ON if environ.get(key)}
-            network = environ.get(NETWORK_VARIABLE) or None
-            engine.build(context, tag, {**arguments, "PYTHON_IMAGE": base}, network)
-            engine.forget_old_images(tag, _OLD_S)
+    stage_context(context, folder)
+    tag = f"{_OWN_REPOSITORY}:{context_hash(context, base)}"
+    if engine.image_id(tag) is None:
+        if engine.image_id(base) is None:
+            engine.pull(base, _PYTHON_VARIABLE)
+        log.warning("building the image of the lab's own services, once for this source")
+        arguments = {key: environ[key] for key in _PASSED_ON if environ.get(key)}
+        network = environ.get(NETWORK_VARIABLE) or None
+        engine.build(context, tag, {**arguments, "PYTHON_IMAGE": base}, network)
+        engine.forget_old_images(tag, _OLD_S)
     return tag
 
 

@@ -18,9 +18,12 @@ import contextlib
 import json
 import os
 import secrets
+import tempfile
+import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 
@@ -87,7 +90,8 @@ class ComposeStack:
         compose = await asyncio.to_thread(find_compose, environ)
         await asyncio.to_thread(sweep_projects, self._state_dir, environ)
         folder = compose_folder()
-        environ |= await asyncio.to_thread(provide_images, engine, folder, environ)
+        with tempfile.TemporaryDirectory(prefix="chaos-spike-build-") as scratch:
+            environ |= await _abandonable(_provide, folder, environ, Path(scratch))
         project = f"chaos-spike-{secrets.token_hex(4)}"
         owner = ProcessId.of(os.getpid())
         assert owner is not None  # we run
@@ -163,6 +167,41 @@ class ComposeStack:
                         if response.status == 200:
                             continue
                 await asyncio.sleep(0.1)
+
+
+def _provide(folder: Path, environ: Mapping[str, str], scratch: Path) -> dict[str, str]:
+    with Engine.connect(environ) as engine:
+        return provide_images(engine, folder, environ, scratch)
+
+
+async def _abandonable(work: Callable[..., dict[str, str]], *arguments: Any) -> dict[str, str]:
+    """Run `work` in a thread that nobody waits for when we are cancelled.
+
+    Pulling and building take minutes, and a Ctrl-C means now: the engine ends both when their connection breaks, which it does
+    with this process.
+    """
+    loop = asyncio.get_running_loop()
+    outcome: asyncio.Future[dict[str, str]] = loop.create_future()
+
+    def settle(result: dict[str, str] | None, error: BaseException | None) -> None:
+        if outcome.done():
+            return
+        if error is not None:
+            outcome.set_exception(error)
+        else:
+            outcome.set_result(result or {})
+
+    def run() -> None:
+        result, failure = None, None
+        try:
+            result = work(*arguments)
+        except BaseException as error:  # noqa: BLE001 - whatever it is, the one who waits is to meet it
+            failure = error
+        with contextlib.suppress(RuntimeError):  # the loop has gone: we were abandoned
+            loop.call_soon_threadsafe(settle, result, failure)
+
+    threading.Thread(target=run, name="images", daemon=True).start()
+    return await outcome
 
 
 def _pids(containers: tuple[Container, ...]) -> dict[str, tuple[int, ...]]:

@@ -1,3 +1,4 @@
+# ruff: noqa: INP001 - a script beside the compose file, in no package
 """Exit 0 if `healthy.py PORT PATH` answers 200 on this container's loopback: the healthcheck of our own services.
 
 Nothing but sockets, and to be run as `python -ISB`: the engine runs it every few seconds beside the system under test, so its

@@ -65,6 +65,8 @@ class _Sweep:
         self, automaton: Automaton, start: Sequence[tuple[Key, Clock]], tokens: Tokens, cap: int
     ) -> None:
         self.cap = cap
+        # Many configurations for a moment are the set's business; many all the time would take for ever.
+        self.budget = 8 * cap + 24 * len(tokens.all)
         self.automaton = automaton
         self.spec: BreakerSpec = automaton.spec
         self.tokens = tokens
@@ -182,9 +184,15 @@ class _Sweep:
         """Let everything happen that can happen at once, in each configuration."""
         settled: dict[Key, Clock] = {}
         for key, clock in configs:
+            self._spend(1 + len(self.open) // 64)
             _add(settled, *self._settle(key, clock))
         self.most = max(self.most, len(settled))
         return settled
+
+    def _spend(self, steps: int) -> None:
+        self.budget -= steps
+        if self.budget < 0:
+            raise TooManyError
 
     def _settle(self, key: Key, clock: Clock) -> tuple[Key, Clock]:
         again = True
@@ -219,6 +227,7 @@ class _Sweep:
             if known is not None and known.hull(clock) == known:
                 continue
             seen[key] = clock if known is None else known.hull(clock)
+            self._spend(1 + len(self.open) ** 2 // 64)  # each open token is tried, and each try looks at each
             if len(seen) > self.cap:
                 raise TooManyError
             stack.extend(self._settle(*after) for after in self._successors(key, clock, now))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from resilience.lab.compose.stack import ComposeStack
 from resilience.lab.embedded import EmbeddedStack
 from resilience.lab.external import ExternalStack
 from resilience.lab.system import Instance, ProxyPoint, Stack, System
@@ -14,8 +13,13 @@ def make_stack(kind: str, plan: Plan) -> Stack:
     if kind == "external" and plan.external is not None:
         return ExternalStack(system_of(plan.external))
     lab = plan.lab
-    make = ComposeStack if kind == "compose" else EmbeddedStack
-    return make(gateways=lab.gateways if lab else 2, breaker=lab.breaker if lab else None)
+    gateways, breaker = (lab.gateways, lab.breaker) if lab else (2, None)
+    if kind == "compose":
+        # Not before it is asked for: Docker's client takes a while to import.
+        from resilience.lab.compose.stack import ComposeStack
+
+        return ComposeStack(gateways=gateways, breaker=breaker)
+    return EmbeddedStack(gateways=gateways, breaker=breaker)
 
 
 def system_of(external: External) -> System:

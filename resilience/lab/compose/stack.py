@@ -16,6 +16,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import logging
 import os
 import secrets
 import tempfile
@@ -42,6 +43,8 @@ from resilience.lab.options import LabOptions
 from resilience.lab.probing import probing_session
 from resilience.lab.settings import PREFIX, SettingsError
 from resilience.lab.system import Instance, StackError, System
+
+log = logging.getLogger("chaos_spike.lab")
 
 _ROUTED_S = 15.0
 
@@ -81,7 +84,11 @@ class ComposeStack:
         try:
             return await self._up()
         except BaseException:
-            await asyncio.shield(self.down())
+            try:
+                await asyncio.shield(self.down())
+            except StackError as left:
+                # Why it did not come up matters more; what is left stays noted, for the next start or `undo`.
+                log.warning("%s", left)
             raise
 
     async def _up(self) -> System:

@@ -25,6 +25,7 @@ from faults.toxics.base import (
     Ending,
     Event,
     Finish,
+    Reply,
     Toxic,
     Updated,
     Wake,
@@ -73,9 +74,10 @@ class ToxicConversation:
             elif isinstance(effect, Emit):
                 self.require(bool(effect.chunk.data), "an empty chunk was emitted")
                 self.emitted += effect.chunk.data
-            else:
-                assert isinstance(effect, Finish)
+            elif isinstance(effect, Finish):
                 self.ending = effect.ending
+            elif isinstance(effect, Reply):
+                self.require(bool(effect.data), "an empty reply was sent")
         self._check_bytes()
 
     def _check_bytes(self) -> None:

@@ -102,6 +102,21 @@ class ToxiproxyClient:
                 f"the server at {self.admin_url} cannot do {capability!r}; only the embedded server can"
             )
 
+    async def _require_type(self, kind: str) -> None:
+        if any(toxic.kind == kind for toxic in OWN_TOXICS):
+            await self._require(f"toxic:{kind}")
+
+    async def connections(self) -> list[dict[str, Any]]:
+        """Return what is open, as GET /connections shows it (capability `connections`)."""
+        await self._require("connections")
+        return list(_object(await self._call("GET", "/connections"))["connections"])
+
+    async def events(self, since: int = 1) -> tuple[list[dict[str, Any]], int]:
+        """Return what toxics did, from event number `since` on, and the next number (capability `events`)."""
+        await self._require("events")
+        answer = _object(await self._call("GET", f"/events?since={since}"))
+        return list(answer["events"]), int(answer["next"])
+
     async def reset(self) -> None:
         """Enable every proxy and remove every toxic."""
         await self._call("POST", "/reset", retry=True)
@@ -112,8 +127,9 @@ class ToxiproxyClient:
         Toxics in the specs need the capability `populate-toxics`. Where an entry fails, the earlier ones stay.
         """
         listed = tuple(specs)
-        if any(spec.toxics for spec in listed):
+        for toxic in (toxic for spec in listed for toxic in spec.toxics):
             await self._require("populate-toxics")
+            await self._require_type(toxic.type)
         body = [_proxy_body(spec, with_toxics=True) for spec in listed]
         answer = _object(await self._call("POST", "/populate", body, retry=True))
         return {spec.name: spec for spec in map(_proxy_spec, answer.get("proxies") or ())}
@@ -172,8 +188,7 @@ class ToxiproxyClient:
             "toxicity": spec.toxicity,
             "attributes": dict(spec.attributes),
         }
-        if any(toxic.kind == spec.type for toxic in OWN_TOXICS):
-            await self._require(f"toxic:{spec.type}")
+        await self._require_type(spec.type)
         if ttl_ms is not None:
             await self._require("ttl")
             body["ttl_ms"] = ttl_ms

@@ -10,29 +10,47 @@ After `abort` or `on_gone` neither timer nor hold of it is left. Observers (the 
 from __future__ import annotations
 
 import asyncio
+import random
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 from faults.model import Direction
 from faults.proxy.addresses import format_address
+from faults.proxy.alarms import Alarms
+from faults.proxy.event_log import ProxyLog
 from faults.proxy.held import DEFAULT_LINK_CAP_BYTES, HeldBudget
 from faults.proxy.link import Link
 from faults.proxy.sides import Hold, Observer, Side
 from faults.proxy.store import StoredToxic
-from faults.toxics.base import Ending
+from faults.toxics.base import Ending, Sharing
 
 __all__ = ["Connection", "ConnectionOptions"]
 
 
 @dataclass(frozen=True, slots=True)
 class ConnectionOptions:
-    """What all connections of a listener share. `seed` is any text; equal seeds give equal dice."""
+    """What all connections of a listener share. `seed` is any text; equal seeds give equal dice.
+
+    `shared` is what the states of a toxic share over connections, by the toxic's order; made when first asked for.
+    """
 
     budget: HeldBudget
     link_cap_bytes: int = DEFAULT_LINK_CAP_BYTES
     pass_resets: bool = True
     seed: str = "0"
+    alarms: Alarms = field(default_factory=Alarms)
+    log: ProxyLog | None = None
+    shared: dict[int, Any] = field(default_factory=dict)
+
+    def shared_of(self, stored: StoredToxic) -> Any:
+        """Return what the states of that toxic share; None for most."""
+        if not isinstance(stored.toxic, Sharing):
+            return None
+        if stored.order not in self.shared:
+            self.shared[stored.order] = stored.toxic.share()
+        return self.shared[stored.order]
 
 
 class Connection:
@@ -94,6 +112,10 @@ class Connection:
                 "toxics": list(link.active_toxics),
             }
         return shown
+
+    def dice(self, stored: StoredToxic) -> random.Random:
+        """Return a toxic's dice for this connection: equal seeds, numbers and toxics give equal dice."""
+        return random.Random(f"{self.seed}/{stored.direction.value}/{stored.name}/{stored.order}")
 
     def link(self, direction: Direction) -> Link:
         """Return the link of that direction."""

@@ -14,22 +14,25 @@ upstream are the same is left as it is, even if `enabled` differs.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 import logging
 import socket
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field, replace
-from pathlib import Path
+from dataclasses import dataclass, replace
+from urllib.parse import parse_qs
 
 from faults.proxy import wire
 from faults.proxy.addresses import Address, AddressError, format_address, parse_address
+from faults.proxy.alarms import Alarms
 from faults.proxy.connection import ConnectionOptions
-from faults.proxy.dial import DEFAULT_DIAL_TIMEOUT_S, Dialler
+from faults.proxy.dial import Dialler
+from faults.proxy.event_log import EventLog
 from faults.proxy.expiry import Expiry, with_expiry
-from faults.proxy.held import DEFAULT_LINK_CAP_BYTES, DEFAULT_PROCESS_CAP_BYTES, HeldBudget
-from faults.proxy.listener import BindError, Listener, bind, resolve_listen, shown_address
+from faults.proxy.held import HeldBudget
+from faults.proxy.listener import Listener
 from faults.proxy.metrics import ByteTotals, Metrics
+from faults.proxy.options import CAPABILITIES, ControlOptions
+from faults.proxy.ports import BindError, bind, resolve_listen
 from faults.proxy.requests import (
     ProxyRequest,
     read_listed_toxics,
@@ -40,46 +43,11 @@ from faults.proxy.requests import (
 )
 from faults.proxy.store import ApiError, Store, StoredProxy, StoredToxic
 from faults.proxy.wire import Answer, Route
-from faults.toxics import OWN_TOXICS
 
-__all__ = ["Control", "ControlOptions"]
+__all__ = ["CAPABILITIES", "Control", "ControlOptions"]
 
 _log = logging.getLogger(__name__)
-
-CAPABILITIES = (
-    "capabilities",
-    "connections",
-    "populate-toxics",
-    "seed",
-    *(f"toxic:{toxic.kind}" for toxic in OWN_TOXICS),
-    "ttl",
-)
-"""What `GET /capabilities` tells: the names that clients ask for before they use what Toxiproxy does not have."""
-
-
-def _resolver_name() -> str:
-    """Return the name server as Go names it in its messages."""
-    with contextlib.suppress(OSError):
-        for line in Path("/etc/resolv.conf").read_text(encoding="utf-8", errors="replace").splitlines():
-            words = line.split()
-            if len(words) >= 2 and words[0] == "nameserver":
-                return format_address(words[1], 53)
-    return "127.0.0.1:53"
-
-
-@dataclass(frozen=True, slots=True)
-class ControlOptions:
-    """What the operations depend on. `compat` answers as Toxiproxy does wherever the two differ."""
-
-    version: str = "2.12.0"
-    compat: bool = False
-    seed: int = 0
-    link_cap_bytes: int = DEFAULT_LINK_CAP_BYTES
-    process_cap_bytes: int = DEFAULT_PROCESS_CAP_BYTES
-    dial_timeout_s: float = DEFAULT_DIAL_TIMEOUT_S
-    proxy_metrics: bool = False
-    runtime_metrics: bool = False
-    resolver_name: str = field(default_factory=_resolver_name)
+_EVENTS = 5000  # at once
 
 
 class Control:
@@ -91,6 +59,8 @@ class Control:
         self.listeners: dict[str, Listener] = {}
         self.budget = HeldBudget(options.process_cap_bytes)
         self.totals = ByteTotals()
+        self.alarms = Alarms()
+        self.events_log = EventLog()
         self._expiry = Expiry(self._expired)
         self._closing: set[asyncio.Task[None]] = set()
 
@@ -139,6 +109,13 @@ class Control:
             for connection in sorted(listener.connections, key=lambda connection: connection.number)
         ]
         return wire.json_answer(200, json.dumps({"connections": shown}))
+
+    def events(self, route: Route, _body: bytes) -> Answer:
+        """GET /events?since=SEQ: what toxics did to which connections."""
+        since = parse_qs(route.query).get("since", ["1"])[-1]
+        if not since.isdecimal() or len(since) > 18:
+            raise ApiError(400, "since must be the number of an event")
+        return wire.json_answer(200, json.dumps(self.events_log.since(int(since), _EVENTS)))
 
     def metrics(self, _route: Route, _body: bytes) -> Answer:
         """Any /metrics, where metrics are on."""
@@ -315,7 +292,7 @@ class Control:
         if place is None:
             return self._replace(replace(proxy, enabled=False))
         try:
-            sock = bind(place.family, place.host, place.address.port)
+            port, sock = bind(place.family, place.host, place.address.port)
         except BindError as error:
             if keep and proxy.name in self.store.proxies:
                 self.store = self.store.with_proxy(replace(proxy, enabled=False))
@@ -325,11 +302,15 @@ class Control:
             self.options.link_cap_bytes,
             pass_resets=not self.options.compat,
             seed=f"{self.options.seed}/{proxy.name}",
+            alarms=self.alarms,
+            log=None if self.options.compat else self.events_log.of_proxy(proxy.name),
         )
-        proxy = replace(proxy, enabled=True, listen=shown_address(sock))
+        proxy = replace(proxy, enabled=True, listen=port.address)
         dialler = Dialler(proxy.upstream, timeout_s=self.options.dial_timeout_s)
         totals = self.totals
-        listener = Listener(sock, dialler, options, on_gone=lambda connection: totals.add(proxy, connection))
+        listener = Listener(
+            port, sock, dialler, options, on_gone=lambda connection: totals.add(proxy, connection)
+        )
         self.listeners[proxy.name] = listener
         self._replace(proxy)
         await listener.start()
@@ -361,6 +342,7 @@ class Control:
         for name in list(self.listeners):
             self._stop(name)
         await _all(self._closing)
+        self.alarms.close()
 
 
 async def _all(tasks: Iterable[asyncio.Task[None]]) -> None:

@@ -19,10 +19,13 @@ _Key = tuple[str, int]
 
 
 def with_expiry(stored: StoredToxic) -> StoredToxic:
-    """Start the clock of a toxic with a time to live whose clock does not run yet."""
+    """Start the clocks of a toxic that do not run yet: its age, and its time to live if it has one."""
+    now_ns = time.monotonic_ns()
+    if stored.added_ns is None:
+        stored = replace(stored, added_ns=now_ns)
     if stored.ttl_ms is None or stored.expires_ns is not None:
         return stored
-    return replace(stored, expires_ns=time.monotonic_ns() + stored.ttl_ms * 1_000_000)
+    return replace(stored, expires_ns=now_ns + stored.ttl_ms * 1_000_000)
 
 
 class Expiry:

@@ -3,7 +3,8 @@
 Theory of operation
     A `Link` takes bytes from its source side and writes them to its destination. Without an active toxic the
     source's sink is the destination transport's `write`. With one, the sink is `Link._feed`, which runs the pure
-    chain and executes what comes out: write, end, wake, pause.
+    chain and executes what comes out: write, end, wake, pause, answer. A toxic of the other direction that watches
+    this one needs the same sink.
 
 Ends
     fin    half-close of the destination; once both directions are over, both sockets close.
@@ -20,17 +21,16 @@ It deliberately does not know proxies, names, dialling or HTTP.
 
 from __future__ import annotations
 
-import asyncio
-import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
-from faults.model import Chunk, Direction
+from faults.model import Chunk, Direction, JSONScalar
+from faults.proxy.alarms import Alarm
 from faults.proxy.sides import Hold, Side, discard
 from faults.proxy.store import StoredToxic
 from faults.toxics import chain as chains
-from faults.toxics.base import Data, Emit, End, Ending, Finish, WakeAt
+from faults.toxics.base import Data, Emit, End, Ending, Finish, Reply, WakeAt
 
 if TYPE_CHECKING:
     from faults.proxy.connection import Connection
@@ -51,13 +51,15 @@ class Link:
         self.started = False  # both sides are there
         self.chain_in_bytes = 0
         self.chain_out_bytes = 0
+        self.injected_bytes = 0
         self._chain: chains.Chain | None = None
-        self._timer: asyncio.TimerHandle | None = None
+        self._alarm: Alarm | None = None
 
     @property
     def sent_bytes(self) -> int:
         """Bytes handed to the destination."""
-        return self.source.received_bytes - self.chain_in_bytes + self.chain_out_bytes
+        taken_bytes = self.source.received_bytes + self.injected_bytes
+        return taken_bytes - self.chain_in_bytes + self.chain_out_bytes
 
     @property
     def held_bytes(self) -> int:
@@ -73,12 +75,24 @@ class Link:
         """Let bytes through: both sides are there. What came early goes first."""
         self.started = True
         source = self.source
-        source.sink = self._direct_sink() if self._chain is None else self._feed
+        self.choose_sink()
         early, source.early = source.early, []
         for data in early:
             self._pass_on(data)
+            self._show_other(data)
         if self.ended and not self.done:
             self._end_now(Ending.FIN)
+
+    @property
+    def watches(self) -> bool:
+        """Whether a toxic here is to be told what passes in the other direction."""
+        return self._chain is not None and self._chain.watches
+
+    def choose_sink(self) -> None:
+        """Let the source write straight to the destination, unless toxics act here or watch from the other side."""
+        if self.started and not self.ended and not self.done:
+            is_direct = self._chain is None and not self.connection.other(self).watches
+            self.source.sink = self._direct_sink() if is_direct else self._feed
 
     def _direct_sink(self) -> Callable[[bytes], object]:
         write = self.dest.transport.write
@@ -99,14 +113,28 @@ class Link:
         """Put a toxic to work here if the dice say so; they are thrown once per link and toxic."""
         if self.done or self._is_active(stored.name):
             return
-        rng = random.Random(f"{self.connection.seed}/{self.direction.value}/{stored.name}/{stored.order}")
+        rng = self.connection.dice(stored)
         if rng.random() >= stored.toxicity:
+            self._note(stored.name, "spared")
             return
         now_ns = time.monotonic_ns()
         chain = self._chain or chains.Chain(self.connection.options.link_cap_bytes)
-        if self.started:
+        if self._chain is None and self.started:
             self.source.sink = self._feed
-        self._apply(chains.attach(chain, stored.name, stored.order, stored.toxic, rng, now_ns))
+        self._note(stored.name, "attached")
+        self._apply(
+            chains.attach(
+                chain,
+                stored.name,
+                stored.order,
+                stored.toxic,
+                rng,
+                now_ns,
+                added_ns=stored.added_ns,
+                shared=self.connection.options.shared_of(stored),
+            )
+        )
+        self._follow_watching()
 
     def change(self, stored: StoredToxic) -> None:
         """Follow an update. More toxicity adds links, less takes some away; no link flips back and forth."""
@@ -116,7 +144,7 @@ class Link:
             self.attach(stored)
             return
         assert self._chain is not None
-        rng = random.Random(f"{self.connection.seed}/{self.direction.value}/{stored.name}/{stored.order}")
+        rng = self.connection.dice(stored)
         if rng.random() >= stored.toxicity:
             self.detach(stored.name)
             return
@@ -127,16 +155,21 @@ class Link:
         if self.done or not self._is_active(name):
             return
         assert self._chain is not None
+        self._note_sums("detached", name)
         self._apply(chains.detach(self._chain, name, time.monotonic_ns()))
         self._leave_empty_chain()
+        self._follow_watching()
 
     def _leave_empty_chain(self) -> None:
         if self._chain is not None and not self._chain.stages:
             self._chain = None
             self._disarm()
             self.source.release(Hold.CHAIN)
-            if self.started and not self.ended:
-                self.source.sink = self._direct_sink()
+            self.choose_sink()
+
+    def _follow_watching(self) -> None:
+        """Let the other direction show its bytes, or no longer."""
+        self.connection.other(self).choose_sink()
 
     def _is_active(self, name: str) -> bool:
         return self._chain is not None and any(stage.key == name for stage in self._chain.stages)
@@ -148,6 +181,19 @@ class Link:
         if observer is not None:
             observer.data(self.direction, data)
         self._pass_on(data)
+        self._show_other(data)
+
+    def _show_other(self, data: bytes) -> None:
+        other = self.connection.other(self)
+        if other.watches and not other.done:
+            assert other._chain is not None  # noqa: SLF001 - the same class
+            other._apply(chains.seen(other._chain, data, time.monotonic_ns()))  # noqa: SLF001 - the same class
+
+    def inject(self, data: bytes) -> None:
+        """Let bytes in that the source did not send: a toxic's answer."""
+        if self.started and not self.done and not self.ended:
+            self.injected_bytes += len(data)
+            self._pass_on(data)
 
     def _pass_on(self, data: bytes) -> None:
         if self._chain is None:
@@ -177,6 +223,9 @@ class Link:
 
     def drop(self) -> None:
         """The destination is gone: forget what was held for it."""
+        if not self.done:
+            for name in self.active_toxics:
+                self._note_sums("over", name)
         self.done = True
         self.source.sink = discard
         self._disarm()
@@ -198,6 +247,10 @@ class Link:
             elif isinstance(output, Finish):
                 self._finish(output.ending)
                 return
+            elif isinstance(output, Reply):
+                self.connection.other(self).inject(output.data)
+            elif isinstance(output, chains.Noted):
+                self._note(output.key, output.did.what, output.did.detail)
             elif isinstance(output, chains.Pause):
                 self.source.hold(Hold.CHAIN)
             else:
@@ -227,26 +280,31 @@ class Link:
 
     def _arm(self, at_ns: int) -> None:
         self._disarm()
-        # Rounded up to whole milliseconds, the loop's own grain: an alarm never rings early for nothing.
-        delay_ms = max(0, -((time.monotonic_ns() - at_ns) // 1_000_000))
-        self._timer = self.connection.loop.call_later(delay_ms / 1000, self._ring)
+        self._alarm = self.connection.options.alarms.set(at_ns, self._ring)
 
     def _disarm(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        if self._alarm is not None:
+            self._alarm.cancel()
+            self._alarm = None
 
     def _ring(self) -> None:
-        self._timer = None
-        if self._chain is None:
-            return
-        self._apply(chains.wake(self._chain, time.monotonic_ns()))
-        self._keep_armed()
+        self._alarm = None
+        if self._chain is not None:
+            self._apply(chains.wake(self._chain, time.monotonic_ns()))
 
-    def _keep_armed(self) -> None:
-        """Set the alarm again where the timer rang too early for it."""
-        if self._timer is None and self._chain is not None and self._chain.alarm_ns is not None:
-            self._arm(self._chain.alarm_ns)
+    def _note(self, toxic: str, did: str, detail: Mapping[str, JSONScalar] | None = None) -> None:
+        log = self.connection.options.log
+        if log is not None:
+            log.note(self.connection.number, self.direction, toxic, did, detail)
+
+    def _note_sums(self, did: str, name: str) -> None:
+        if self.connection.options.log is None or self._chain is None:
+            return
+        for stage in self._chain.stages:
+            if stage.key == name:
+                held_bytes = stage.toxic.held_bytes(stage.state)
+                sums = {"in_bytes": stage.in_bytes, "out_bytes": stage.out_bytes, "held_bytes": held_bytes}
+                self._note(name, did, sums)
 
     def hold_for_budget(self) -> None:
         """Stop reading: the process holds enough."""

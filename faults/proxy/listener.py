@@ -6,6 +6,10 @@ Theory of operation
     upstream stalls nobody else, and a dial ends after `dial_timeout_s`. `close` stops accepting and ends every
     connection at once, including those that are still being dialled.
 
+    Toxics that are gates decide before that: a connection is reset instead of dialled, or, where every one would be,
+    the listening socket is closed, so that clients are refused as by a dead server. The port is kept meanwhile by a
+    second socket (`ports.Port`), bound and not listening, so that nobody takes it and healing cannot fail for that.
+
 It deliberately does not know the HTTP API or other proxies; what toxics there are it is told by `set_toxics`.
 """
 
@@ -18,77 +22,18 @@ import socket
 from collections.abc import Callable
 
 from faults.model import Direction
-from faults.proxy.addresses import AddressError, format_address
+from faults.proxy.addresses import AddressError
 from faults.proxy.connection import Connection, ConnectionOptions
 from faults.proxy.dial import Dialler
+from faults.proxy.ports import BACKLOG, Port
 from faults.proxy.sides import Observer
 from faults.proxy.store import StoredToxic
+from faults.toxics.base import Gate
 
-__all__ = ["BindError", "Listener", "bind", "shown_address"]
+__all__ = ["Listener"]
 
-_BACKLOG = 4096
+_RELISTEN_S = 0.1
 _log = logging.getLogger(__name__)
-
-
-class BindError(Exception):
-    """Listening failed; the message is what Go would have said."""
-
-
-_REASONS = {
-    98: "address already in use",
-    13: "permission denied",
-    99: "cannot assign requested address",
-}
-
-
-def shown_address(sock: socket.socket) -> str:
-    """Write a socket's own address the way the API shows it."""
-    name = sock.getsockname()
-    return format_address(str(name[0]), int(name[1]))
-
-
-def bind(family: socket.AddressFamily, host: str, port: int) -> socket.socket:
-    """Listen on a literal address ('' for every interface); raise `BindError` in Go's words."""
-    sock = socket.socket(family, socket.SOCK_STREAM)
-    try:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if family == socket.AF_INET6:
-            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0 if host in {"", "::"} else 1)
-        sock.bind((host, port))
-        sock.listen(_BACKLOG)
-        sock.setblocking(False)
-    except OSError as error:
-        sock.close()
-        shown = format_address(host, port)
-        reason = _REASONS.get(error.errno or 0, (error.strerror or str(error)).lower())
-        raise BindError(f"listen tcp {shown}: bind: {reason}") from None
-    return sock
-
-
-def has_ipv6() -> bool:
-    """Whether an IPv6 socket can be made here."""
-    try:
-        socket.socket(socket.AF_INET6, socket.SOCK_STREAM).close()
-    except OSError:
-        return False
-    return True
-
-
-async def resolve_listen(host: str, resolver_name: str) -> tuple[socket.AddressFamily, str]:
-    """Turn the host of a listen address into a literal; IPv4 is preferred, as in Go.
-
-    Raises `AddressError` where there is no such host. An empty host stands for every interface.
-    """
-    if not host:
-        return (socket.AF_INET6, "") if has_ipv6() else (socket.AF_INET, "")
-    loop = asyncio.get_running_loop()
-    try:
-        found = await asyncio.wait_for(loop.getaddrinfo(host, None, type=socket.SOCK_STREAM), timeout=5)
-    except (OSError, TimeoutError, UnicodeError):
-        raise AddressError(f"lookup {host} on {resolver_name}: no such host") from None
-    found.sort(key=lambda info: info[0] != socket.AF_INET)
-    family, _, _, _, address = found[0]
-    return socket.AddressFamily(family), str(address[0])
 
 
 class Listener:
@@ -96,6 +41,7 @@ class Listener:
 
     def __init__(
         self,
+        port: Port,
         sock: socket.socket,
         dialler: Dialler,
         options: ConnectionOptions,
@@ -103,7 +49,8 @@ class Listener:
         observe: Callable[[int], Observer] | None = None,
         on_gone: Callable[[Connection], None] | None = None,
     ) -> None:
-        self._sock = sock
+        self._port = port
+        self._sock: socket.socket | None = sock
         self._dialler = dialler
         self._options = options
         self._observe = observe
@@ -114,28 +61,56 @@ class Listener:
         self._closed = False
         self._idle = asyncio.Event()
         self._accepted = 0
-        self.address = shown_address(sock)
+        self._base: dict[int, int] = {}  # by a gate's order: connections that had come before it
+        self._tasks: set[asyncio.Task[None]] = set()
+        self.address = port.address
         self.connections: set[Connection] = set()
 
     async def start(self) -> None:
         """Begin to accept."""
+        sock = self._sock
+        if sock is None or self._closed:
+            return
         loop = asyncio.get_running_loop()
-        server = await loop.create_server(lambda: self._accept().client, sock=self._sock, backlog=_BACKLOG)
-        self._server = server
-        if self._closed:
+        server = await loop.create_server(lambda: self._accept().client, sock=sock, backlog=BACKLOG)
+        if self._listens_on(sock):
+            self._server = server
+        else:
             server.close()
+
+    def _listens_on(self, sock: socket.socket) -> bool:
+        return self._sock is sock and not self._closed
 
     def close(self) -> None:
         """Stop accepting and end every connection, at once."""
         self._closed = True
-        if self._server is not None:
-            self._server.close()
-        else:
-            self._sock.close()
+        self._stop_listening()
+        self._port.close()
         for task in list(self._dials.values()):
             task.cancel()
         for connection in list(self.connections):
             connection.abort()
+
+    def _stop_listening(self) -> None:
+        server, self._server, sock, self._sock = self._server, None, self._sock, None
+        if server is not None:
+            server.close()
+        elif sock is not None:
+            sock.close()
+
+    def _listen_again(self) -> None:
+        if self._sock is not None or self._closed or self._is_shut():
+            return
+        loop = asyncio.get_running_loop()
+        try:
+            self._sock = self._port.listen()
+        except OSError as error:
+            _log.error("cannot listen on %s again, trying on: %s", self.address, error)
+            loop.call_later(_RELISTEN_S, self._listen_again)
+            return
+        task = loop.create_task(self.start())
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     async def wait_closed(self) -> None:
         """Wait until every socket is gone and every dial has ended; call after `close`."""
@@ -150,6 +125,7 @@ class Listener:
         before = {toxic.name: toxic for toxic in self._toxics}
         after = {toxic.name: toxic for toxic in toxics}
         self._toxics = toxics
+        self._follow_gates()
         for connection in list(self.connections):
             if connection.upstream.lost:
                 continue  # it will start with the toxics of that moment
@@ -162,6 +138,35 @@ class Listener:
                     connection.link(toxic.direction).attach(toxic)
                 elif old != toxic:
                     connection.link(toxic.direction).change(toxic)
+
+    def _follow_gates(self) -> None:
+        orders = {toxic.order: self._accepted for toxic in self._toxics if isinstance(toxic.toxic, Gate)}
+        self._base = {order: self._base.get(order, accepted) for order, accepted in orders.items()}
+        for order in self._options.shared.keys() - {toxic.order for toxic in self._toxics}:
+            del self._options.shared[order]
+        if self._is_shut():
+            self._stop_listening()
+        else:
+            self._listen_again()
+
+    def _is_shut(self) -> bool:
+        return any(
+            isinstance(stored.toxic, Gate) and stored.toxicity >= 1 and stored.toxic.is_shut()
+            for stored in self._toxics
+        )
+
+    def _is_refused(self, connection: Connection) -> bool:
+        """Ask the gates; the first that turns the connection away is noted."""
+        for stored in self._toxics:
+            gate = stored.toxic
+            if not isinstance(gate, Gate) or not gate.refuses(connection.number - self._base[stored.order]):
+                continue
+            if connection.dice(stored).random() < stored.toxicity:
+                log = self._options.log
+                if log is not None:
+                    log.note(connection.number, stored.direction, stored.name, "refused")
+                return True
+        return False
 
     # Connections
 
@@ -181,6 +186,9 @@ class Listener:
     def _made(self, connection: Connection) -> None:
         if self._closed:
             connection.abort()
+            return
+        if self._base and self._is_refused(connection):
+            connection.reset()
             return
         task = asyncio.get_running_loop().create_task(self._dial(connection))
         self._dials[connection] = task

@@ -7,14 +7,15 @@ read before, as Toxiproxy does (`ToxicChange.error`).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 
 from faults.model import Direction
 from faults.proxy.golang_json import GoJSONError, Members, Number, Tree, decode_first
 from faults.proxy.store import ApiError, StoredToxic
 from faults.proxy.wire import float32
-from faults.toxics import Toxic, toxic_class
+from faults.toxics import Toxic, attribute_types, only_stream, toxic_class
 
 __all__ = [
     "ProxyRequest",
@@ -25,6 +26,8 @@ __all__ = [
     "read_toxic",
     "read_toxic_change",
 ]
+
+_MOST_DIGITS = 20  # of an int64, with its sign
 
 _PROXY_FIELDS = {
     "name": "string",
@@ -113,7 +116,7 @@ class _Struct:
             return value
         if go_type == "bool" and isinstance(value, bool):
             return value
-        if isinstance(value, Number) and go_type in {"int", "int64", "float32"}:
+        if isinstance(value, Number) and go_type in {"int", "int64", "float32", "float64"}:
             number = _number(value, go_type)
             if number is None:
                 self.complain(name, value, go_type, spelt=True)
@@ -125,6 +128,9 @@ class _Struct:
 
 
 def _number(value: Number, go_type: str) -> object | None:
+    if go_type == "float64":
+        number = float(value.text)
+        return number if math.isfinite(number) else None
     if go_type == "float32":
         try:
             return float32(float(value.text))
@@ -132,8 +138,10 @@ def _number(value: Number, go_type: str) -> object | None:
             return None
     if any(character in value.text for character in ".eE"):
         return None
-    number = int(value.text)
-    return number if -(2**63) <= number < 2**63 else None
+    if len(value.text) > _MOST_DIGITS:
+        return None
+    whole = int(value.text)
+    return whole if -(2**63) <= whole < 2**63 else None
 
 
 def _member(members: Tree, wanted: str) -> Tree:
@@ -190,9 +198,12 @@ def read_populate(body: bytes) -> tuple[ProxyRequest, ...]:
     return tuple(requests)
 
 
+_GO_TYPES = {str: "string", float: "float64"}
+
+
 def _attribute_types(toxic: type[Toxic] | Toxic) -> dict[str, str]:
     integer = "int" if toxic.kind == "slicer" else "int64"
-    return {field.name: integer for field in fields(toxic)}  # type: ignore[arg-type]  # every toxic is a dataclass
+    return {name: _GO_TYPES.get(kind, integer) for name, kind in attribute_types(toxic).items()}
 
 
 def _go_name(kind: str) -> str:
@@ -256,12 +267,15 @@ def _toxic(tree: Tree, taken: frozenset[str], *, own: bool) -> StoredToxic:
     found = struct.read(tree, types)
     if struct.complaint:
         raise _bad_body(struct.complaint)
-    stream = str(found.get("stream", "downstream"))
+    kind = str(found.get("type", ""))
+    made = toxic_class(kind, own=own)
+    aim = None if made is None else only_stream(made)
+    stream = str(found.get("stream", "downstream" if aim is None else aim.value))
     direction = Direction.parse(stream)
     if direction is None:
         raise ApiError(400, "stream was invalid, can be either upstream or downstream")
-    kind = str(found.get("type", ""))
-    made = toxic_class(kind, own=own)
+    if aim is not None and direction is not aim:
+        raise ApiError(400, f"stream of {kind} must be {aim.value}")
     if made is None:
         raise ApiError(400, "invalid toxic type")
     name = str(found.get("name", "")) or f"{kind}_{stream}"

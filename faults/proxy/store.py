@@ -34,7 +34,8 @@ class StoredToxic:
     """A toxic on a proxy.
 
     `order` grows with insertion, and tells a toxic from a later one of the same name. `ttl_ms` is its time to live as
-    asked for and `expires_ns` the end of it on CLOCK_MONOTONIC; both None where it lives until it is removed.
+    asked for and `expires_ns` the end of it on CLOCK_MONOTONIC; both None where it lives until it is removed. `added_ns` is
+    when it came; None before it has.
     """
 
     name: str
@@ -45,6 +46,7 @@ class StoredToxic:
     order: int = 0
     ttl_ms: int | None = None
     expires_ns: int | None = None
+    added_ns: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,7 +32,8 @@ from faults.proxy.api import Guard
 from faults.proxy.connection import ConnectionOptions
 from faults.proxy.dial import Dialler
 from faults.proxy.held import HeldBudget
-from faults.proxy.listener import BindError, Listener, bind, resolve_listen
+from faults.proxy.listener import Listener
+from faults.proxy.ports import BindError, bind, resolve_listen
 from faults.proxy.process import log_to_stderr, run_process
 from faults.proxy.sides import Observer
 from faults.proxy.tap_records import HttpObserver, RecordRing, TapNumbers, TcpObserver
@@ -150,7 +151,7 @@ class TapServer:
         family, host = await resolve_listen(address.host, "the resolver")
         if spec.name in self._taps:
             raise ValueError(f"tap {spec.name!r} already exists")
-        sock = bind(family, host, address.port)
+        port, sock = bind(family, host, address.port)
         news = asyncio.Event()
         ring = RecordRing(on_append=news.set)
         numbers = TapNumbers()
@@ -160,7 +161,9 @@ class TapServer:
                 return TcpObserver(ring, numbers, self._wake.read)
             return HttpObserver(ring, numbers, self._wake.read, spec.correlate)
 
-        listener = Listener(sock, Dialler(spec.upstream), ConnectionOptions(self._budget), observe=observe)
+        listener = Listener(
+            port, sock, Dialler(spec.upstream), ConnectionOptions(self._budget), observe=observe
+        )
         self._taps[spec.name] = _Tap(spec, listener, ring, news)
         await listener.start()
         return listener.address

@@ -17,8 +17,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from faults.http_messages import Head, MessageScanner
 from faults.model import Direction
-from faults.proxy.http_messages import Head, MessageScanner
 from faults.toxics.base import Ending
 
 __all__ = ["HttpObserver", "RecordRing", "TapNumbers", "TcpObserver"]

@@ -55,6 +55,7 @@ class Route:
     operation: str
     proxy: str = ""
     toxic: str = ""
+    query: str = ""
 
 
 NOT_FOUND = Answer(404, b"404 page not found\n", _TEXT, _NOSNIFF)
@@ -78,6 +79,7 @@ _ROUTES: tuple[tuple[tuple[str, ...], dict[str, str]], ...] = (
 _OWN_ROUTES: tuple[tuple[tuple[str, ...], dict[str, str]], ...] = (
     (("capabilities",), {"GET": "capabilities"}),
     (("connections",), {"GET": "connections"}),
+    (("events",), {"GET": "events"}),
 )
 
 
@@ -101,7 +103,8 @@ def match_route(method: str, target: str, *, own: bool, metrics: bool) -> Route 
             continue
         if method not in methods:
             return Answer(405)
-        return Route(methods[method], *names)
+        operation = methods[method]
+        return Route(operation, query=split.query) if operation == "events" else Route(operation, *names)
     return NOT_FOUND
 
 

@@ -35,8 +35,6 @@ from faults.toxics.fifo import Fifo
 
 __all__ = ["Bandwidth", "BandwidthState"]
 
-_PIECE_NS = 100 * MS_NS
-
 
 @dataclass(frozen=True, slots=True)
 class BandwidthState:
@@ -58,6 +56,7 @@ class Bandwidth:
 
     kind: ClassVar[str] = "bandwidth"
     drops: ClassVar[bool] = False
+    piece_ns: ClassVar[int] = 100 * MS_NS
 
     def problems(self) -> tuple[str, ...]:
         """Refuse a negative rate."""
@@ -114,25 +113,39 @@ class Bandwidth:
     def _next_piece(self, state: BandwidthState) -> BandwidthState:
         chunk = state.waiting.peek()
         behind = state.waiting.pop()
-        start_ns = max(state.free_ns, chunk.read_ns)
-        most_bytes = max(1, self.rate * KB_BYTES * _PIECE_NS // 1_000_000_000)
+        start_ns = max(self.free_ns(state), chunk.read_ns)
+        most_bytes = max(1, self.rate * KB_BYTES * self.piece_ns // 1_000_000_000)
         if len(chunk.data) > most_bytes:
             rest = Chunk(chunk.data[most_bytes:], chunk.read_ns)
             chunk = Chunk(chunk.data[:most_bytes], chunk.read_ns)
             behind = Fifo((rest, behind.front), behind.rear)
         # bytes / (rate * 1000 bytes/s), rounded up so that the rate is never exceeded
         due_ns = start_ns - (-len(chunk.data) * MS_NS // self.rate)
-        return replace(state, crossing=chunk, due_ns=due_ns, waiting=behind, free_ns=due_ns)
+        return self.reserve(replace(state, crossing=chunk, due_ns=due_ns, waiting=behind), due_ns)
+
+    def free_ns(self, state: BandwidthState) -> int:
+        """Return when the line is free."""
+        return state.free_ns
+
+    def reserve(self, state: BandwidthState, until_ns: int) -> BandwidthState:
+        """Take the line until then."""
+        return replace(state, free_ns=until_ns)
+
+    def restart(self, state: BandwidthState, now_ns: int) -> BandwidthState:
+        """Forget what was reserved: the rate is another."""
+        return replace(state, free_ns=now_ns)
 
     def _put_back(self, state: BandwidthState, now_ns: int) -> BandwidthState:
-        if state.crossing is None:
-            return replace(state, free_ns=max(now_ns, 0))
-        waiting = Fifo((state.crossing, state.waiting.front), state.waiting.rear)
-        return replace(state, crossing=None, due_ns=None, waiting=waiting, free_ns=now_ns)
+        if state.crossing is not None:
+            waiting = Fifo((state.crossing, state.waiting.front), state.waiting.rear)
+            state = replace(state, crossing=None, due_ns=None, waiting=waiting)
+        return self.restart(state, now_ns)
 
     def _flush(self, state: BandwidthState) -> tuple[BandwidthState, tuple[Effect, ...]]:
         effects: list[Effect] = [] if state.crossing is None else [Emit(state.crossing)]
         effects.extend(Emit(chunk) for chunk in state.waiting)
         if state.ending is not None:
             effects.append(Finish(state.ending))
-        return BandwidthState(free_ns=state.free_ns), tuple(effects)
+        return replace(state, crossing=None, due_ns=None, waiting=Fifo(), held_bytes=0, ending=None), tuple(
+            effects
+        )

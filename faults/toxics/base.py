@@ -18,11 +18,14 @@ Effects
     Emit       hand a chunk to the next stage.
     Finish     hand the end of the stream on. At most once; nothing may follow it.
     WakeAt     set this stage's only alarm; it replaces the one before, and it is gone once it rang.
+    Reply      send bytes back to where the data came from, as if the other end had said them.
+    Did        write into the event log what was done to the connection. Ends need no such note.
 
 Invariants (the published conformance check in `faults.testing` holds them for every toxic)
     - Order is kept. Bytes are lost only by toxics whose purpose it is (`drops` is true).
     - A toxic reads no clock and no global randomness: `now_ns` is handed in, the generator is injected once
-      in `start`. That generator is the only thing in a state that is not a value; it is only ever drawn from.
+      in `start`. That generator, what `share` made and a scanner of messages are the only things in a state
+      that are not values; they belong to that state (what `share` made: to all states of the toxic).
     - `held_bytes(state)` is exact: back-pressure and the memory bound stand on it.
 
 It deliberately does not know sockets, timers, proxies or HTTP.
@@ -31,29 +34,37 @@ It deliberately does not know sockets, timers, proxies or HTTP.
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import Enum
-from typing import Any, ClassVar, Protocol
+from types import MappingProxyType
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
-from faults.model import Chunk
+from faults.model import Chunk, Direction, JSONScalar
 
 __all__ = [
     "KB_BYTES",
     "MS_NS",
     "US_NS",
+    "Aimed",
     "Attached",
     "Data",
     "Detached",
+    "Did",
     "Effect",
     "Emit",
     "End",
     "Ending",
     "Event",
     "Finish",
+    "Gate",
+    "Reply",
+    "Sharing",
     "Toxic",
     "Updated",
     "Wake",
     "WakeAt",
+    "Watcher",
 ]
 
 MS_NS = 1_000_000
@@ -71,7 +82,12 @@ class Ending(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Attached:
-    """The toxic begins to act on this connection."""
+    """The toxic begins to act on this connection.
+
+    `added_ns` is when it came to the proxy; None for now.
+    """
+
+    added_ns: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,11 +143,28 @@ class WakeAt:
     at_ns: int
 
 
-Effect = Emit | Finish | WakeAt
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """Send bytes back, as if the other end had said them."""
+
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Did:
+    """For the event log: what was done, in one word, and figures that go with it."""
+
+    what: str
+    detail: Mapping[str, JSONScalar] = field(default_factory=lambda: MappingProxyType({}))
+
+
+Effect = Emit | Finish | WakeAt | Reply | Did
 
 
 class Toxic(Protocol):
-    """One kind of misbehaviour; implementations are frozen dataclasses of int fields in wire order.
+    """One kind of misbehaviour; implementations are frozen dataclasses whose fields are the wire's, in its order.
+
+    Fields are `int`, `float` or `str`; those of Toxiproxy's own toxics are `int`.
 
     The state is opaque to everybody but the toxic itself, hence `Any` here: each file has its own frozen class.
     """
@@ -152,3 +185,43 @@ class Toxic(Protocol):
 
     def held_bytes(self, state: Any) -> int:
         """Count the bytes this stage keeps back."""
+
+
+# Abilities that some toxics have. Each is a small protocol; whoever needs the ability asks with `isinstance`.
+
+
+@runtime_checkable
+class Aimed(Protocol):
+    """A toxic that makes sense in one direction only, which is then its default too."""
+
+    only_stream: ClassVar[Direction]
+
+
+@runtime_checkable
+class Gate(Protocol):
+    """A toxic that decides about connections before they are dialled; in the chain it does nothing."""
+
+    def refuses(self, nth: int) -> bool:
+        """Whether the `nth` connection (from 1) since the toxic came is turned away, if the dice chose it."""
+
+    def is_shut(self) -> bool:
+        """Whether every connection is turned away, so that nobody need listen at all."""
+
+
+@runtime_checkable
+class Sharing(Protocol):
+    """A toxic whose states on all connections of a proxy share something."""
+
+    def share(self) -> Any:
+        """Make what is shared, once for each proxy and toxic."""
+
+    def join(self, state: Any, shared: Any) -> Any:
+        """Return a fresh state that uses it."""
+
+
+@runtime_checkable
+class Watcher(Protocol):
+    """A toxic that is told what passes in the other direction, after it was passed on."""
+
+    def seen(self, state: Any, data: bytes, now_ns: int) -> tuple[Any, tuple[Effect, ...]]:
+        """Take notice of `data`; otherwise as `step`."""

@@ -30,18 +30,36 @@ from faults.toxics.base import (
     Attached,
     Data,
     Detached,
+    Did,
     Effect,
     Emit,
     End,
+    Ending,
     Event,
     Finish,
+    Reply,
+    Sharing,
     Toxic,
     Updated,
     Wake,
     WakeAt,
+    Watcher,
 )
 
-__all__ = ["Chain", "Output", "Pause", "Resume", "Stage", "attach", "detach", "feed", "update", "wake"]
+__all__ = [
+    "Chain",
+    "Noted",
+    "Output",
+    "Pause",
+    "Resume",
+    "Stage",
+    "attach",
+    "detach",
+    "feed",
+    "seen",
+    "update",
+    "wake",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,12 +72,24 @@ class Resume:
     """Read the source again."""
 
 
-Output = Emit | Finish | WakeAt | Pause | Resume
+@dataclass(frozen=True, slots=True)
+class Noted:
+    """The toxic `key` did something that belongs into the event log."""
+
+    key: str
+    did: Did
+
+
+Output = Emit | Finish | WakeAt | Reply | Noted | Pause | Resume
 
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """One toxic at work: `key` names it, `order` places it, `state` is its own; no key, a wall after the end."""
+    """One toxic at work: `key` names it, `order` places it, `state` is its own; no key, a wall after the end.
+
+    `in_bytes` and `out_bytes` count what came to it and what it let go, `ending` is the end that came to it: an end that
+    it passes on in another form, or that never came, is its own doing and noted.
+    """
 
     key: str
     order: int
@@ -67,6 +97,9 @@ class Stage:
     state: Any
     alarm_ns: int | None = None
     finished: bool = False
+    in_bytes: int = 0
+    out_bytes: int = 0
+    ending: Ending | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +115,7 @@ class Chain:
     finished: bool = False
     alarm_ns: int | None = None
     held_bytes: int = 0
+    watches: bool = False
 
 
 _Step = tuple[Chain, tuple[Output, ...]]
@@ -98,7 +132,7 @@ def feed(chain: Chain, event: Data | End, now_ns: int) -> _Step:
 def wake(chain: Chain, now_ns: int) -> _Step:
     """Ring every alarm that is due at `now_ns`; early calls do no harm."""
     stages = list(chain.stages)
-    out: list[Effect] = []
+    out: list[Output] = []
     for index in range(len(stages)):
         # Looked up anew: what an earlier stage let go may have changed this one.
         alarm_ns = stages[index].alarm_ns
@@ -108,13 +142,46 @@ def wake(chain: Chain, now_ns: int) -> _Step:
     return _settle(chain, stages, out)
 
 
-def attach(chain: Chain, key: str, order: int, toxic: Toxic, rng: random.Random, now_ns: int) -> _Step:
-    """Insert a toxic before the first stage of a higher `order`; what is downstream of there has passed it."""
+def seen(chain: Chain, data: bytes, now_ns: int) -> _Step:
+    """Tell the toxics that want to know what passed in the other direction."""
+    stages = list(chain.stages)
+    out: list[Output] = []
+    for index in range(len(stages)):
+        stage = stages[index]
+        toxic = stage.toxic
+        if stage.finished or not isinstance(toxic, Watcher):
+            continue
+        passed_on: list[Data | End] = []
+        state, effects = toxic.seen(stage.state, data, now_ns)
+        stages[index] = _after(stage, state, None, effects, passed_on, out)
+        if passed_on:
+            out.extend(_run(stages, index + 1, tuple(passed_on), now_ns))
+    return _settle(chain, stages, out)
+
+
+def attach(
+    chain: Chain,
+    key: str,
+    order: int,
+    toxic: Toxic,
+    rng: random.Random,
+    now_ns: int,
+    *,
+    added_ns: int | None = None,
+    shared: Any = None,
+) -> _Step:
+    """Insert a toxic before the first stage of a higher `order`; what is downstream of there has passed it.
+
+    `added_ns` is when the toxic came to the proxy, `shared` what its connections share, both None where unknown.
+    """
     stages = list(chain.stages)
     index = next((i for i, stage in enumerate(stages) if stage.order > order), len(stages))
     ended = index > 0 and stages[index - 1].finished
-    stages.insert(index, Stage(key, order, toxic, toxic.start(rng), finished=ended or chain.finished))
-    return _settle(chain, stages, _run(stages, index, (Attached(),), now_ns))
+    state = toxic.start(rng)
+    if shared is not None and isinstance(toxic, Sharing):
+        state = toxic.join(state, shared)
+    stages.insert(index, Stage(key, order, toxic, state, finished=ended or chain.finished))
+    return _settle(chain, stages, _run(stages, index, (Attached(added_ns),), now_ns))
 
 
 def detach(chain: Chain, key: str, now_ns: int) -> _Step:
@@ -146,41 +213,69 @@ def _index(stages: list[Stage], key: str) -> int | None:
     return next((i for i, stage in enumerate(stages) if stage.key == key), None)
 
 
-def _run(stages: list[Stage], first: int, events: tuple[Event, ...], now_ns: int) -> list[Effect]:
-    """Take `events` through the stages from `first` on, in place; return what leaves the last one."""
+def _run(stages: list[Stage], first: int, events: tuple[Event, ...], now_ns: int) -> list[Output]:
+    """Take `events` through the stages from `first` on, in place; return what comes out of the chain."""
+    out: list[Output] = []
     for index in range(first, len(stages)):
         stage = stages[index]
-        passed_on: list[Event] = []
-        state, alarm_ns, finished = stage.state, stage.alarm_ns, stage.finished
+        passed_on: list[Data | End] = []
         for event in events:
-            if finished:
+            if stage.finished:
                 break
-            state, effects = stage.toxic.step(state, event, now_ns)
-            for effect in effects:
-                if isinstance(effect, WakeAt):
-                    alarm_ns = effect.at_ns
-                elif not finished:
-                    finished = isinstance(effect, Finish)
-                    passed_on.append(Data(effect.chunk) if isinstance(effect, Emit) else End(effect.ending))
-        if finished:
-            alarm_ns = None
-        stages[index] = Stage(stage.key, stage.order, stage.toxic, state, alarm_ns, finished)
+            state, effects = stage.toxic.step(stage.state, event, now_ns)
+            stage = _after(stage, state, event, effects, passed_on, out)
+        stages[index] = stage
         if not passed_on:
-            return []
+            return out
         events = tuple(passed_on)
-    return [_as_effect(event) for event in events if isinstance(event, Data | End)]
+    for event in events:
+        if isinstance(event, Data):
+            out.append(Emit(event.chunk))
+        elif isinstance(event, End):
+            out.append(Finish(event.ending))
+    return out
 
 
-def _as_effect(event: Data | End) -> Effect:
-    return Emit(event.chunk) if isinstance(event, Data) else Finish(event.ending)
+def _after(
+    stage: Stage,
+    state: Any,
+    event: Event | None,
+    effects: tuple[Effect, ...],
+    passed_on: list[Data | End],
+    aside: list[Output],
+) -> Stage:
+    """Sort what a toxic asked for: to the next stage, or `aside`; return the stage as it is then."""
+    alarm_ns, finished, out_bytes = stage.alarm_ns, stage.finished, stage.out_bytes
+    ending = event.ending if isinstance(event, End) else stage.ending
+    in_bytes = stage.in_bytes + (len(event.chunk.data) if isinstance(event, Data) else 0)
+    for effect in effects:
+        if isinstance(effect, WakeAt):
+            alarm_ns = effect.at_ns
+        elif finished:
+            continue
+        elif isinstance(effect, Emit):
+            out_bytes += len(effect.chunk.data)
+            passed_on.append(Data(effect.chunk))
+        elif isinstance(effect, Finish):
+            finished = True
+            passed_on.append(End(effect.ending))
+            if effect.ending is not ending:
+                aside.append(Noted(stage.key, Did(effect.ending.value)))
+        else:
+            aside.append(Noted(stage.key, effect) if isinstance(effect, Did) else effect)
+    if finished:
+        alarm_ns = None
+    return Stage(stage.key, stage.order, stage.toxic, state, alarm_ns, finished, in_bytes, out_bytes, ending)
 
 
-def _settle(chain: Chain, stages: list[Stage], out: list[Effect]) -> _Step:
+def _settle(chain: Chain, stages: list[Stage], out: list[Output]) -> _Step:
     """Put the chain together again; add the alarm and the back-pressure that follow from it."""
     outputs: list[Output] = []
     finished = chain.finished
     for effect in out:
-        if not finished:
+        if isinstance(effect, Noted):
+            outputs.append(effect)
+        elif not finished:
             finished = isinstance(effect, Finish)
             outputs.append(effect)
     alarm_ns = min((stage.alarm_ns for stage in stages if stage.alarm_ns is not None), default=None)
@@ -196,4 +291,11 @@ def _settle(chain: Chain, stages: list[Stage], out: list[Effect]) -> _Step:
     elif paused and held_bytes <= chain.cap_bytes // 2:
         outputs.append(Resume())
         paused = False
-    return Chain(chain.cap_bytes, tuple(stages), paused, finished, alarm_ns, held_bytes), tuple(outputs)
+    watches = (
+        any(isinstance(stage.toxic, Watcher) for stage in stages)
+        if len(stages) != len(chain.stages)
+        else chain.watches
+    )
+    return Chain(chain.cap_bytes, tuple(stages), paused, finished, alarm_ns, held_bytes, watches), tuple(
+        outputs
+    )

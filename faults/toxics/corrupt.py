@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from faults.model import Chunk
-from faults.toxics.base import Data, Effect, Emit, End, Event, Finish, Updated
+from faults.toxics.base import Data, Did, Effect, Emit, End, Event, Finish, Updated
 
 __all__ = ["Corrupt", "CorruptState"]
 
@@ -61,11 +61,16 @@ class Corrupt:
         at = sound_bytes
         if at >= len(data):
             return replace(state, sound_bytes=at - len(data)), (Emit(event.chunk),)
-        damaged = bytearray(data)
+        damaged, hits = bytearray(data), 0
         while at < len(damaged):
             damaged[at] ^= 1 << state.rng.randrange(8)
+            hits += 1
             at += 1 + self._distance(state.rng)
-        return replace(state, sound_bytes=at - len(data)), (Emit(Chunk(bytes(damaged), event.chunk.read_ns)),)
+        did = Did("corrupted", {"bytes": hits})
+        return replace(state, sound_bytes=at - len(data)), (
+            Emit(Chunk(bytes(damaged), event.chunk.read_ns)),
+            did,
+        )
 
     def _distance(self, rng: random.Random) -> int:
         """Draw how many sound bytes lie before the next bad one: P(k) = (1-p)^k p."""

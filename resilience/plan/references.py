@@ -5,11 +5,10 @@ Each section yields `Reference`s; one loop checks them all, so that a new kind o
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from typing import NamedTuple
 
-from faults.toxics import TOXICS, toxic_class
+from faults.toxics import OWN_TOXICS, TOXICS, Toxic, attribute_types, only_stream, toxic_class
 from resilience.plan.problems import Path, Problem, nearest
 from resilience.plan.schema import Expectation, Plan
 
@@ -81,24 +80,33 @@ def _toxics(plan: Plan) -> Iterator[Problem]:
         path: Path = ("faults", index, "toxic")
         kind = toxic_class(fault.toxic.type)
         if kind is None:
-            hint = nearest(fault.toxic.type, [toxic.kind for toxic in TOXICS])
+            hint = nearest(fault.toxic.type, [toxic.kind for toxic in TOXICS + OWN_TOXICS])
             yield Problem((*path, "type"), f"no toxic {fault.toxic.type!r}{hint}")
             continue
-        known = {field.name for field in dataclasses.fields(kind)}  # type: ignore[arg-type] # toxics are dataclasses
-        wrong = False
-        for name, value in fault.toxic.attributes.items():
-            where = (*path, "attributes", name)
-            if name not in known:
-                yield Problem(
-                    where, f"no attribute {name!r} of {kind.kind}{nearest(name, known)}", at_key=True
-                )
-                wrong = True
-            elif not isinstance(value, int) or isinstance(value, bool):
-                yield Problem(where, f"{name} of {kind.kind} is a whole number, not {value!r}")
-                wrong = True
-        if not wrong:
+        stream = only_stream(kind)
+        if stream is not None and fault.toxic.stream != stream.value:
+            yield Problem((*path, "stream"), f"{kind.kind} acts {stream.value} only: stream: {stream.value}")
+        problems = tuple(_attributes(kind, fault.toxic.attributes, (*path, "attributes")))
+        yield from problems
+        if not problems:
             for message in kind(**fault.toxic.attributes).problems():
                 yield Problem((*path, "attributes"), message)
+
+
+_TYPES = {int: "a whole number", float: "a number", str: "a text"}
+
+
+def _attributes(kind: type[Toxic], attributes: Mapping[str, object], path: Path) -> Iterator[Problem]:
+    known = attribute_types(kind)
+    for name, value in attributes.items():
+        if name not in known:
+            yield Problem(
+                (*path, name), f"no attribute {name!r} of {kind.kind}{nearest(name, known)}", at_key=True
+            )
+            continue
+        fits = (int, float) if known[name] is float else known[name]
+        if not isinstance(value, fits) or isinstance(value, bool):
+            yield Problem((*path, name), f"{name} of {kind.kind} is {_TYPES[known[name]]}, not {value!r}")
 
 
 def _missing(plan: Plan) -> Iterator[Problem]:

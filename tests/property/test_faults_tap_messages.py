@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from faults.proxy.http_messages import MAX_HEAD_BYTES, Done, Head, MessageScanner
+from faults.http_messages import MAX_HEAD_BYTES, Done, Head, MessageScanner
 
 BODY = st.binary(max_size=200)
 

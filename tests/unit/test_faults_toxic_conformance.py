@@ -11,12 +11,21 @@ from faults.model import Chunk
 from faults.testing import check_toxic
 from faults.toxics import OWN_TOXICS, TOXICS, Toxic, toxic_class
 from faults.toxics.bandwidth import Bandwidth
+from faults.toxics.bandwidth_shared import BandwidthShared
 from faults.toxics.base import Data, Effect, Emit, Ending, Event, Finish
 from faults.toxics.corrupt import Corrupt
+from faults.toxics.fail_first import FailFirst
+from faults.toxics.http_fault import HttpFault
 from faults.toxics.latency import Latency
+from faults.toxics.latency_lognormal import LatencyLognormal
+from faults.toxics.latency_normal import LatencyNormal
+from faults.toxics.latency_pareto import LatencyPareto
+from faults.toxics.latency_sine import LatencySine
+from faults.toxics.latency_step import LatencyStep
 from faults.toxics.limit_data import LimitData
 from faults.toxics.limit_time import LimitTime
 from faults.toxics.noop import Noop
+from faults.toxics.refuse import Refuse
 from faults.toxics.reset_peer import ResetPeer
 from faults.toxics.slicer import Slicer
 from faults.toxics.slow_close import SlowClose
@@ -46,6 +55,18 @@ EXAMPLES: tuple[Toxic, ...] = (
     Corrupt(),
     Corrupt(10_000),
     Corrupt(1_000_000),
+    BandwidthShared(0),
+    BandwidthShared(500),
+    LatencyNormal(20, 10),
+    LatencyLognormal(10, 200),
+    LatencyPareto(5, 100),
+    LatencySine(5, 50, 100),
+    LatencyStep(0, 30, 40),
+    Refuse(),
+    FailFirst(3),
+    HttpFault(),
+    HttpFault(0, delay=20),
+    HttpFault(429, "Retry-After: 1", "slow down", 5, 0.5, "GET", "/a*"),
 )
 
 

@@ -28,6 +28,7 @@ class Head:
     first: str
     second: str
     headers: Mapping[str, str]
+    version: str = "HTTP/1.1"
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,9 +51,13 @@ class _State(Enum):
 
 
 class MessageScanner:
-    """Scans requests, or with `responses` answers."""
+    """Scans requests, or with `responses` answers.
+
+    `position` is how many bytes of the stream lie behind the last event; an unfinished head or line is not counted.
+    """
 
     def __init__(self, *, responses: bool = False) -> None:
+        self.position = 0
         self.methods: deque[str] = deque()
         self._responses = responses
         self._state = _State.HEAD
@@ -83,15 +88,19 @@ class MessageScanner:
         if self._buffer:
             data = self._buffer + data
             self._buffer = b""
-        at = 0
+        start, at = self.position, 0
         while at < len(data):
             at, events = self._steps[self._state](data, at)
+            self.position = start + at - len(self._buffer)
             yield from events
 
     def _in_head(self, data: bytes, at: int) -> _Progress:
         end = data.find(b"\r\n\r\n", at)
-        if end < 0:
+        if end < 0 and self._may_be_head(data[at : at + 32].lstrip(b"\r\n")):
             return self._keep(data, at)
+        if end < 0:
+            self._state = _State.OPAQUE
+            return len(data), ()
         head = self._read_head(data[at:end].lstrip(b"\r\n"))
         if head is None:
             self._state = _State.OPAQUE
@@ -144,6 +153,12 @@ class MessageScanner:
             self._state = _State.TRAILER
         return False
 
+    def _may_be_head(self, beginning: bytes) -> bool:
+        """Whether a head can begin like that: other protocols are not kept waiting."""
+        if self._responses:
+            return b"HTTP/1.".startswith(beginning[:7])
+        return not beginning or beginning[:1].isalpha()
+
     def _read_head(self, raw: bytes) -> Head | None:
         first_line, _, rest = raw.decode("latin-1").partition("\r\n")
         words = first_line.split(" ", 2)
@@ -155,7 +170,7 @@ class MessageScanner:
             name, colon, value = line.partition(":")
             if colon:
                 headers[name.strip().lower()] = value.strip()
-        return Head(words[0], words[1], headers)
+        return Head(words[0], words[1], headers, version)
 
     def _after_responses_head(self, head: Head) -> bool:
         """Go on behind the head of an answer; False where the message is over with it."""

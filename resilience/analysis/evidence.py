@@ -12,28 +12,40 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from resilience.analysis.health import SecondPoint
-from resilience.load.model import PhaseWindow
 from resilience.metrics.fold import LoadTable
 from resilience.metrics.outcomes import DEGRADED, OK
 from resilience.plan import LoadedPlan, Plan, Timeline, load_text
+from resilience.run.streams import load_phases
 
 NS_PER_S = 1_000_000_000
 
 
 class RecordReader(Protocol):
-    """What is read of a run record (`resilience.run.record.RunReader` is one)."""
+    """What is read of a run record; `resilience.run.record.RunReader` is one, and says what each gives."""
 
-    def plan_text(self) -> str: ...  # noqa: D102 - as in RunReader
-    def timeline(self) -> dict[str, Any]: ...  # noqa: D102
-    def environment(self) -> dict[str, Any]: ...  # noqa: D102
-    def events(self) -> Iterator[dict[str, Any]]: ...  # noqa: D102
-    def bins(self) -> Iterator[dict[str, Any]]: ...  # noqa: D102
-    def workers(self) -> Iterator[dict[str, Any]]: ...  # noqa: D102
-    def calls(self, load: str) -> Iterator[list[Any]]: ...  # noqa: D102
-    def wire(self, proxy: str) -> Iterator[dict[str, Any]]: ...  # noqa: D102
-    def fault_journal(self) -> Iterator[dict[str, Any]]: ...  # noqa: D102
-    @property
-    def epoch_ns(self) -> int: ...  # noqa: D102
+    def plan_text(self) -> str:
+        """The plan as it was run."""
+
+    def environment(self) -> dict[str, Any]:
+        """What the run was run on."""
+
+    def events(self) -> Iterator[dict[str, Any]]:
+        """All events, in order."""
+
+    def bins(self) -> Iterator[dict[str, Any]]:
+        """Increments of the load's bins."""
+
+    def workers(self) -> Iterator[dict[str, Any]]:
+        """The load workers' own figures."""
+
+    def calls(self, load: str) -> Iterator[list[Any]]:
+        """Rows of a load's calls."""
+
+    def wire(self, proxy: str) -> Iterator[dict[str, Any]]:
+        """Records of the tap before a proxy."""
+
+    def fault_journal(self) -> Iterator[dict[str, Any]]:
+        """Entries of the undo journal."""
 
 
 @dataclass(slots=True)
@@ -49,6 +61,14 @@ class FaultFacts:
     verified_ns: tuple[int, int] | None = None
     unhealed: bool = False
     error: str = ""
+    healed_because: str = ""
+
+    @property
+    def in_place_s(self) -> float:
+        """How long the fault was in place for certain, in seconds; 0 when it never was."""
+        if self.injected_ns is None or self.healed_ns is None:
+            return 0.0
+        return max(0, self.healed_ns[0] - self.injected_ns[1]) / NS_PER_S
 
     @property
     def healed_and_verified(self) -> bool:
@@ -128,15 +148,11 @@ def read_evidence(reader: RecordReader, *, strict: bool | None = None) -> RunEvi
         ending=runs.get("ended", {}),
         environment=reader.environment(),
         faults=_faults(loaded, events["fault"], reader.fault_journal()),
-        table=LoadTable.from_messages(reader.bins(), _windows(loaded.timeline)),
+        table=LoadTable.from_messages(reader.bins(), load_phases(loaded.timeline)),
         workers=workers,
         events={kind: tuple(found) for kind, found in events.items()},
         in_flight=_in_flight(workers, epoch_ns),
     )
-
-
-def _windows(timeline: Timeline) -> tuple[PhaseWindow, ...]:
-    return tuple(PhaseWindow(p.name, p.start_ns, p.end_ns, p.judge) for p in timeline.phases)
 
 
 def _faults(
@@ -165,20 +181,40 @@ def _faults(
                 found.unhealed = True
             case "failed":
                 found.error = str(event.get("detail", {}).get("error", ""))
-    for entry in journal:
-        _bury(facts.get(str(entry.get("fault_id"))), entry)
+    _read_journal(facts, journal)
     return facts
 
 
-def _bury(found: FaultFacts | None, entry: Mapping[str, Any]) -> None:
-    """Take from the journal what the runner did not live to say: that its guardian healed a fault, and saw it gone."""
-    if found is None or entry.get("kind") != "tombstone" or not entry.get("clean"):
-        return
-    found.unhealed = False
-    if found.healed_ns is None and entry.get("healed_at"):
-        found.healed_ns = (int(entry["healed_at"][0]), int(entry["healed_at"][1]))
-    if found.verified_ns is None and entry.get("verified_at"):
-        found.verified_ns = (int(entry["verified_at"][0]), int(entry["verified_at"][1]))
+def _read_journal(facts: Mapping[str, FaultFacts], journal: Iterator[Mapping[str, Any]]) -> None:
+    """Take from the undo journal what the runner did not live to say, and what it must not be believed on alone.
+
+    The journal is written before anything is done, and its rule holds here, too: an intent without a tombstone is a
+    fault that may be in place.
+    """
+    open_intents: dict[Any, FaultFacts] = {}
+    for entry in journal:
+        found = facts.get(str(entry.get("fault_id")))
+        if found is None:
+            continue
+        match entry.get("kind"):
+            case "intent":
+                open_intents[entry.get("ticket")] = found
+            case "step" if entry.get("step") == "injected" and found.injected_ns is None:
+                found.injected_ns = _interval(entry.get("at"))
+            case "unhealed":
+                found.unhealed = True
+            case "tombstone" if entry.get("clean"):
+                open_intents.pop(entry.get("ticket"), None)
+                found.unhealed = False
+                found.healed_because = str(entry.get("reason", ""))
+                found.healed_ns = found.healed_ns or _interval(entry.get("healed_at"))
+                found.verified_ns = found.verified_ns or _interval(entry.get("verified_at"))
+    for found in open_intents.values():
+        found.unhealed = True
+
+
+def _interval(at: Any) -> tuple[int, int] | None:
+    return (int(at[0]), int(at[1])) if at else None
 
 
 def _in_flight(workers: tuple[Mapping[str, Any], ...], epoch_ns: int) -> dict[str, dict[int, float]]:

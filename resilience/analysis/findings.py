@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from resilience.analysis.evidence import NS_PER_S, RecordReader, RunEvidence
+from resilience.analysis.exercise import unexercised
 from resilience.analysis.health import BaselineRefused, measure_baseline
 from resilience.analysis.recovery import Recovery, recovery_of
 from resilience.breaker.observation import Fault, Interval
@@ -38,12 +39,12 @@ class RecoveryFinding:
 class Findings:
     """Results by the plan's names: breakers by breaker, recoveries by expectation, arrivals (ids) by proxy."""
 
-    epoch_ns: int
     followed: frozenset[str]
     breakers: Mapping[str, BreakerReport]
     breaker_problems: Mapping[str, str]
     recoveries: Mapping[str, RecoveryFinding]
     arrivals: Mapping[str, Sequence[str]]
+    unexercised: tuple[str, ...] = ()
 
 
 def analyse(evidence: RunEvidence, reader: RecordReader) -> Findings:
@@ -64,12 +65,12 @@ def analyse(evidence: RunEvidence, reader: RecordReader) -> Findings:
     }
     proxies = {p for e in evidence.plan.expect.values() if (p := getattr(e, "proxy", None))}
     return Findings(
-        epoch_ns=evidence.epoch_ns,
         followed=frozenset(evidence.plan.breakers),
         breakers=breakers,
         breaker_problems=problems,
         recoveries=recoveries,
         arrivals={proxy: _arrival_ids(reader, proxy) for proxy in proxies},
+        unexercised=tuple(unexercised(evidence, reader, breakers)),
     )
 
 
@@ -119,11 +120,13 @@ def _verify(evidence: RunEvidence, reader: RecordReader, name: str, breaker: Bre
 
 
 def _arrival_ids(reader: RecordReader, proxy: str) -> list[str]:
-    return [
-        str(record["id"])
+    # By the tap's own number: a record that was delivered twice is one request.
+    ids = {
+        record["n"]: str(record["id"])
         for record in reader.wire(proxy)
         if record.get("what") == "arrival" and record.get("id") is not None
-    ]
+    }
+    return list(ids.values())
 
 
 def _recovery(

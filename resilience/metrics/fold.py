@@ -14,7 +14,7 @@ from typing import Any, Self
 
 from resilience.load.model import PhaseWindow
 from resilience.metrics.histogram import Histogram
-from resilience.metrics.outcomes import CATEGORIES, COUNTERS, DEGRADED, DROPPED, HISTOGRAMS, OK
+from resilience.metrics.outcomes import CATEGORIES, COUNTERS, DEGRADED, HISTOGRAMS, OK
 
 _MS = 1e6
 
@@ -182,7 +182,7 @@ def summarise(total: Bin, duration_s: float) -> Summary:
         counts=dict(n),
         duration_s=duration_s,
         offered_per_s=rate(offered),
-        throughput_per_s=rate(total.ended - n[DROPPED] - n["unfinished"]),
+        throughput_per_s=rate(answered),
         goodput_per_s=rate(n["good"]),
         error_rate=share(offered - answered),
         fallback_share=share(n[DEGRADED]),

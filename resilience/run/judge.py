@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from resilience.analysis.checks import CHECKERS
 from resilience.analysis.evidence import RecordReader, RunEvidence, read_evidence
-from resilience.analysis.expectations import CHECKERS
 from resilience.analysis.findings import Findings, analyse
 from resilience.analysis.judgement import FAIL, UNKNOWN, Judgement
 from resilience.load.schedule import counts_by_phase
@@ -31,7 +31,7 @@ def judge_record(
     judgements = [_check(evidence, findings, name) for name in evidence.plan.expect]
     validity = _validity(evidence)
     over = ending or _ending(evidence)
-    reasons = _reasons(evidence, judgements, validity, over)
+    reasons = _reasons(evidence, findings, judgements, validity, over)
     verdict = worst(reasons or {Verdict.PASS})
     reason = reasons.get(verdict, "every expectation holds")
     return {
@@ -53,6 +53,7 @@ def judge_record(
         "breaker_problems": dict(findings.breaker_problems),
         "recovery": _recovery(findings),
         "validity": None if validity is None else validity.to_json(),
+        "unexercised": list(findings.unexercised),
         "faults": [_fault(evidence, fault_id) for fault_id in evidence.faults],
         "loads": _loads(evidence),
         "phases": [
@@ -98,27 +99,36 @@ def _validity(evidence: RunEvidence) -> Validity | None:
 
 
 def _reasons(
-    evidence: RunEvidence, judgements: list[Judgement], validity: Validity | None, ending: Ending
+    evidence: RunEvidence,
+    findings: Findings,
+    judgements: list[Judgement],
+    validity: Validity | None,
+    ending: Ending,
 ) -> dict[Verdict, str]:
     """Every verdict that applies, with its sentence."""
     reasons: dict[Verdict, str] = {}
     left = [fault.fault_id for fault in evidence.faults.values() if not fault.healed_and_verified]
     if left:
         reasons[Verdict.UNHEALED] = f"not verified as healed: {', '.join(left)}; run `chaos-spike undo`"
-    if ending.reason in ("aborted", "interrupted", "record_failed"):
-        reasons[Verdict.ABORTED] = ending.detail or ending.reason
     if ending.reason == "setup_failed":
         reasons[Verdict.SETUP_FAILED] = ending.detail
-    if validity is not None and not validity.valid and ending.reason == "completed":
-        reasons[Verdict.INVALID] = "; ".join(validity.reasons[:2])
-    if validity is None and ending.reason == "completed":
+    elif ending.reason != "completed":
+        # Also for a reason that this version does not know: a run that did not complete is never a pass.
+        reasons[Verdict.ABORTED] = ending.detail or ending.reason
+    elif validity is None:
         reasons[Verdict.INVALID] = "no load was offered"
-    # Without load there is nothing that an expectation could have been broken by.
-    judged = judgements if validity is not None else []
-    for outcome, verdict in ((FAIL, Verdict.FAIL), (UNKNOWN, Verdict.UNKNOWN)):
-        found = [judgement for judgement in judged if judgement.verdict == outcome]
-        if found:
-            reasons[verdict] = _sentence(_first(found), len(found))
+    elif not validity.valid:
+        reasons[Verdict.INVALID] = "; ".join(validity.reasons[:2])
+    if validity is None:
+        return reasons  # without load there is nothing that an expectation could have been broken by
+    failed = [judgement for judgement in judgements if judgement.verdict == FAIL]
+    open_ = [judgement for judgement in judgements if judgement.verdict == UNKNOWN]
+    if failed:
+        reasons[Verdict.FAIL] = _sentence(_first(failed), len(failed))
+    if findings.unexercised and ending.reason == "completed":
+        reasons[Verdict.UNKNOWN] = "; ".join(findings.unexercised)
+    elif open_:
+        reasons[Verdict.UNKNOWN] = _sentence(_first(open_), len(open_))
     return reasons
 
 

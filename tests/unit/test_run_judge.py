@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -74,6 +75,9 @@ def record(
     epoch: bool = True,
     lag_ms: int = 1,
     plan: str = PLAN,
+    met: bool = True,
+    refused: range = range(0),
+    journal: tuple[dict[str, Any], ...] = (),
 ) -> RunReader:
     """Write a record of the plan above; what is not told otherwise went well."""
     loaded = load_text(plan, source="plan.yaml", environment={})
@@ -84,7 +88,7 @@ def record(
     if epoch:
         recorder.event("run", t_ns=EPOCH, state="epoch", epoch_ns=EPOCH)
         for second in range(35):
-            message = bins(second, failed=10 if second in failing else 0)
+            message = bins(second, failed=19 if second in refused else 10 if second in failing else 0)
             if lag_ms != 1:
                 lag = Histogram()
                 lag.record(lag_ms * 1_000_000, 20)
@@ -98,6 +102,11 @@ def record(
             {"kind": "end", "worker": 0, "load": "orders", "scheduled": 700, "started": 700, "finished": 700,
              "herd_spread_ns": None, "epoch_ns": EPOCH, "t": EPOCH + 35 * S}
         )  # fmt: skip
+    if met:
+        at = [EPOCH + 13 * S, EPOCH + 13 * S]
+        recorder.observed({"kind": "wire", "proxy": "db", "what": "close", "c": 1, "at": at})
+    if journal:
+        recorder.text("faults.jsonl", "".join(json.dumps(entry) + "\n" for entry in journal))
     for step, at_s in steps:
         recorder.event("fault", t_ns=EPOCH, **fault(step, at_s))
     over = {"reason": "completed", "detail": "", "signal": 0} if ended is None else ended
@@ -185,13 +194,75 @@ def test_judge_without_load_proves_nothing(tmp_path: Path) -> None:
 
 def test_judge_turns_a_crashing_checker_into_unknown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A checker that crashes yields unknown with its error, never a pass."""
-    from resilience.analysis import expectations
+    from resilience.analysis import checks
     from resilience.plan.schema import LoadExpectation
 
     def crash(*_: object) -> Any:
         raise ZeroDivisionError("boom")
 
-    monkeypatch.setitem(expectations.CHECKERS, LoadExpectation, crash)  # type: ignore[arg-type]
+    monkeypatch.setitem(checks.CHECKERS, LoadExpectation, crash)  # type: ignore[arg-type]
     verdict = judge_record(record(tmp_path / "run"))
     assert verdict["verdict"] == "unknown"
     assert "boom" in verdict["reason"]
+
+
+def test_judge_does_not_take_the_quantiles_of_survivors(tmp_path: Path) -> None:
+    """One of twenty answered, quickly: that is no p95 of 5 ms, and no throughput of 20/s."""
+    plan = PLAN.replace(
+        'protected: {load: orders, fault: down, errors: "< 1%"}',
+        'fast: {load: orders, phase: spike, p95: "< 50ms"}\n  busy: {load: orders, phase: spike, throughput: ">= 19/s"}',
+    )
+    verdict = judge_record(record(tmp_path / "run", plan=plan, refused=range(10, 20)))
+    assert by_id(verdict)["fast"] == "fail"
+    assert by_id(verdict)["busy"] == "fail"
+    observed = {row["id"]: row["observed"] for row in verdict["expectations"]}
+    assert observed["fast"] == "p95 without an answer"
+
+
+def test_judge_of_a_fault_that_nothing_met_is_unknown(tmp_path: Path) -> None:
+    """A fault without any sign of effect proves nothing, though every expectation holds."""
+    verdict = judge_record(record(tmp_path / "run", met=False))
+    assert verdict["verdict"] == "unknown"
+    assert "did not show" in verdict["reason"]
+
+
+def test_judge_of_a_fault_taken_out_early_is_unknown(tmp_path: Path) -> None:
+    """Planned for four seconds, in place for one: whoever took it out, the system was not put to it."""
+    steps = (("injected", 12.0), ("healed", 13.0), ("verified", 13.1))
+    verdict = judge_record(record(tmp_path / "run", steps=steps))
+    assert verdict["verdict"] == "unknown"
+    assert "in place for 999 ms of 4 s" in verdict["reason"]
+
+
+def test_judge_believes_the_journal_of_a_dead_runner(tmp_path: Path) -> None:
+    """An intent without a tombstone may be in place; a tombstone by the guardian says that it is not."""
+    intent = {"v": 1, "kind": "intent", "ticket": 1, "fault_id": "down"}
+    ns = EPOCH + 12 * S
+    injected = {"v": 1, "kind": "step", "step": "injected", "ticket": 1, "fault_id": "down", "at": [ns, ns]}
+    left = judge_record(record(tmp_path / "left", steps=(), ended={}, journal=(intent, injected)))
+    assert left["verdict"] == "unhealed"
+    grave = {
+        "v": 1, "kind": "tombstone", "ticket": 1, "fault_id": "down", "clean": True, "reason": "end_of_file",
+        "healed_at": [ns + S, ns + S], "verified_at": [ns + 2 * S, ns + 2 * S],
+    }  # fmt: skip
+    healed = judge_record(record(tmp_path / "healed", steps=(), ended={}, journal=(intent, injected, grave)))
+    assert healed["verdict"] == "aborted"
+    assert healed["faults"][0]["verified"] is True
+
+
+def test_judge_never_passes_an_ending_that_it_does_not_know(tmp_path: Path) -> None:
+    """A run that did not complete is not a pass, whatever it calls its end."""
+    verdict = judge_record(record(tmp_path / "run", ended={"reason": "exploded", "detail": "", "signal": 0}))
+    assert verdict["verdict"] == "aborted"
+
+
+def test_judge_accounts_for_a_phase_exactly(tmp_path: Path) -> None:
+    """Phases that begin within a second keep what was due in them."""
+    plan = PLAN.replace("{name: baseline, duration: 10s}", "{name: baseline, duration: 9500ms}").replace(
+        "{name: spike, duration: 10s}", "{name: spike, duration: 10500ms}"
+    )
+    verdict = judge_record(record(tmp_path / "run", plan=plan, failing=range(10, 11)))
+    assert verdict["loads"]["orders"]["spike"]["counts"]["5xx"] == 10
+    calm = PLAN.replace('phase: baseline, p95: "< 50ms", errors: "< 1%"', 'phase: spike, errors: "< 1%"')
+    again = judge_record(record(tmp_path / "other", plan=calm, failing=range(10, 11)))
+    assert by_id(again)["calm"] == "fail"

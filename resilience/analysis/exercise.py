@@ -1,0 +1,71 @@
+"""Was every planned fault really in place, and did anything meet it? Pure.
+
+A run whose fault never went in, was taken out early, or touched nothing proves nothing, however well every expectation
+holds. Signs that a fault was met, any one of which suffices: traffic on the wire before its proxy while it was in place, a breaker that
+moved, an operation that failed or was answered by a fallback, or a second that was not healthy by the baseline.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from resilience.analysis.evidence import FaultFacts, RecordReader, RunEvidence
+from resilience.analysis.health import BaselineRefused, health_at, measure_baseline
+from resilience.breaker.report import BreakerReport
+from resilience.plan.units import NS_PER_S, format_duration
+
+SHORTFALL_S = 0.5
+"""A fault may be in place this much shorter than planned: putting it in and taking it out takes time."""
+
+
+def unexercised(
+    evidence: RunEvidence, reader: RecordReader, breakers: Mapping[str, BreakerReport]
+) -> Iterator[str]:
+    """One sentence for each planned fault that the run did not really put the system to."""
+    for fault in evidence.faults.values():
+        planned_s = fault.planned_s[1] - fault.planned_s[0]
+        if fault.injected_ns is None:
+            yield f"the fault {fault.fault_id} was not injected"
+        elif fault.in_place_s < planned_s - max(SHORTFALL_S, 0.05 * planned_s):
+            why = f" ({fault.healed_because})" if fault.healed_because not in ("", "healed") else ""
+            lasted = format_duration(fault.in_place_s * NS_PER_S)
+            planned = format_duration(planned_s * NS_PER_S)
+            yield f"the fault {fault.fault_id} was in place for {lasted} of {planned}{why}"
+        elif not _was_met(evidence, reader, breakers, fault):
+            yield f"the fault {fault.fault_id} did not show: nothing in the record says that any call met it"
+
+
+def _was_met(
+    evidence: RunEvidence, reader: RecordReader, breakers: Mapping[str, BreakerReport], fault: FaultFacts
+) -> bool:
+    assert fault.injected_ns is not None  # the caller has looked
+    assert fault.healed_ns is not None
+    from_ns, to_ns = fault.injected_ns[0], fault.healed_ns[1]
+    if any(from_ns <= record["at"][1] and record["at"][0] <= to_ns for record in reader.wire(fault.proxy)):
+        return True
+    moves = (step.at for report in breakers.values() for i in report.instances for step in i.path[1:])
+    if any(from_ns <= at.hi_ns and at.lo_ns <= to_ns for at in moves):
+        return True
+    return any(
+        _suffered(evidence, load, evidence.at_s(from_ns), evidence.at_s(to_ns)) for load in evidence.plan.load
+    )
+
+
+def _suffered(evidence: RunEvidence, load: str, from_s: float, to_s: float) -> bool:
+    """Whether any second of a load that overlaps the fault was worse than its baseline."""
+    p95_ns = evidence.table.bin(load, phase="baseline").histograms["r"].quantile(0.95)
+    points = evidence.points(load, p95_ns=p95_ns)
+    during = [point for point in points if from_s < point.second + 1 and point.second < to_s]
+    if any(point.failed or point.degraded for point in during):
+        return True
+    if p95_ns is None or "baseline" not in {span.name for span in evidence.timeline.phases}:
+        return False
+    span = evidence.timeline.phase("baseline")
+    calm = [
+        p for p in points if span.start_ns <= p.second * NS_PER_S and (p.second + 1) * NS_PER_S <= span.end_ns
+    ]
+    try:
+        baseline = measure_baseline(calm, p95_ns)
+    except BaselineRefused:
+        return False
+    return any(not health_at(point, baseline).healthy for point in during)

@@ -18,7 +18,8 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from resilience.analysis.statistics import mann_kendall_p, robust_sigma, theil_sen_slope, wilson_interval
+from resilience.analysis.statistics import mann_kendall_p, robust_sigma, theil_sen_slope
+from resilience.metrics.shares import wilson_interval
 
 EXCEEDANCE_LIMIT = 0.10
 COARSE_BINS = 30

@@ -1,6 +1,6 @@
 """Small, robust statistics that the definitions need. Pure; sequences of floats in, floats out.
 
-Sources: Wilson (1927) for the interval of a share; Theil (1950) and Sen (1968) for the slope; Mann (1945) and Kendall
+Sources: Theil (1950) and Sen (1968) for the slope; Mann (1945) and Kendall
 (1975) for the trend test; the median absolute deviation with Hampel's factor 1.4826.
 """
 
@@ -25,17 +25,6 @@ def median_absolute_deviation(values: Sequence[float]) -> float:
 def robust_sigma(values: Sequence[float]) -> float:
     """Standard deviation as the median absolute deviation sees it."""
     return MAD_TO_SIGMA * median_absolute_deviation(values)
-
-
-def wilson_interval(successes: float, trials: float, z: float = 1.96) -> tuple[float, float]:
-    """Bounds of a share at confidence z (1.96: 95 %); (0, 1) without trials."""
-    if trials <= 0:
-        return 0.0, 1.0
-    share = successes / trials
-    centre = share + z * z / (2 * trials)
-    spread = z * math.sqrt(share * (1 - share) / trials + z * z / (4 * trials * trials))
-    scale = 1 + z * z / trials
-    return max(0.0, (centre - spread) / scale), min(1.0, (centre + spread) / scale)
 
 
 def theil_sen_slope(points: Sequence[tuple[float, float]]) -> float:

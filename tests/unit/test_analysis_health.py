@@ -6,7 +6,8 @@ import pytest
 
 from resilience.analysis.health import BaselineRefused, SecondPoint, health_at, measure_baseline
 from resilience.analysis.recovery import recovery_of
-from resilience.analysis.statistics import mann_kendall_p, theil_sen_slope, wilson_interval
+from resilience.analysis.statistics import mann_kendall_p, theil_sen_slope
+from resilience.metrics.shares import wilson_interval
 
 P95_NS = 20_000_000.0
 

@@ -133,3 +133,17 @@ def test_validity_spread_of_a_herd_is_taken_over_all_workers():
         end(scheduled=150, worker=1, herd_spread_ns=1, herd_writes=[[S, EPOCH + 3 * MS, EPOCH + 9 * MS]]),
     ]
     assert judge(ends=ends).herd_spread_ms == {"quotes": 9.0}
+
+
+def test_validity_does_not_judge_by_the_second_largest_of_two_hundred():
+    """Three late starts among 200 are compatible with 1 %; nine are not."""
+
+    def with_late(late: int):
+        message = bins(1)
+        message["lag"] = spread(MS, 100 - late)
+        for bucket, count in spread(30 * MS, late).items():
+            message["lag"][bucket] = message["lag"].get(bucket, 0) + count
+        return judge(seconds=[bins(0), message, bins(2)])
+
+    assert with_late(3).valid, with_late(3).reasons
+    assert not with_late(9).valid

@@ -113,10 +113,10 @@ def _verify(evidence: RunEvidence, reader: RecordReader, name: str, breaker: Bre
             for fault in evidence.faults.values()
             if fault.injected_ns is not None
         ],
-        gaps=evidence.events.get("gap", ()),
+        gaps=[g for g in evidence.events.get("gap", ()) if g.get("proxy") in (None, breaker.observe.wire)],
         timeout_ns=spec.timeout_ns,
     )
-    return verify(history, spec, required=required, strict=evidence.strict)
+    return verify(history, spec, required=required, strict=evidence.strict, origin_ns=evidence.epoch_ns)
 
 
 def _arrival_ids(reader: RecordReader, proxy: str) -> list[str]:

@@ -32,17 +32,20 @@ def verify(
     rules: Sequence[Rule] = ALL,
     required: Iterable[str] = frozenset(),
     strict: bool = False,
+    origin_ns: int | None = None,
 ) -> BreakerReport:
     """Judge every (breaker, instance, boot) of a history; see BreakerReport for what comes back.
 
     `required` names the rules that must be settled for the verdict to be "pass"; a name that is no rule is a
-    ValueError. The history need not be in order. With `strict`, the dialect's declared deviations fail.
+    ValueError. The history need not be in order. With `strict`, the dialect's declared deviations fail. Times in
+    the report count from `origin_ns`, by default the first observation.
     """
     needed = frozenset(required)
     if unknown := needed - {rule.id for rule in rules}:
         raise ValueError(f"no such rule: {', '.join(sorted(unknown, key=rule_order))}")
     held_to = spec.idealised() if strict else spec
-    origin_ns = min((_begin(entry) for entry in history), default=0)
+    if origin_ns is None:
+        origin_ns = min((_begin(entry) for entry in history), default=0)
     found = tracks(history, held_to)
     cases = [Case(t, openings(t, held_to), held_to, origin_ns, Explainer(t, held_to)) for t in found]
     # The last life of each instance stands for it.

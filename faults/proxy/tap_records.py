@@ -172,18 +172,32 @@ class HttpObserver:
         self._give_up("upstream_closed", self._clock())
 
 
+_TRAFFIC_NS = 1_000_000_000
+
+
 class TcpObserver:
-    """Records that a connection opened and closed."""
+    """Records that a connection opened and closed, and once a second at most that something passed it.
+
+    The bytes are not looked at. That they passed is evidence all the same: a fault on a connection that lay idle was met by
+    nobody.
+    """
 
     def __init__(self, ring: RecordRing, numbers: TapNumbers, clock: Callable[[], At]) -> None:
         numbers.connection += 1
         self._c = numbers.connection
         self._ring = ring
         self._clock = clock
+        self._told_ns = 0
         ring.append({"kind": "open", "c": self._c, "at": clock()})
 
-    def data(self, direction: Direction, data: bytes) -> None:
-        """Bytes are not looked at."""
+    def data(self, direction: Direction, data: bytes) -> None:  # noqa: ARG002 - that something was sent is all that is told
+        """Say that the caller sent something, if it was not said within the last second."""
+        if direction is not Direction.UPSTREAM:
+            return
+        at = self._clock()
+        if at[1] - self._told_ns >= _TRAFFIC_NS:
+            self._told_ns = at[1]
+            self._ring.append({"kind": "traffic", "c": self._c, "at": at})
 
     def ended(self, direction: Direction, ending: Ending) -> None:
         """Half-closes are not told."""

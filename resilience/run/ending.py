@@ -48,11 +48,27 @@ PRECEDENCE = (
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """Why the run stopped: completed, aborted, interrupted (by a signal), setup_failed or record_failed."""
+    """Why the run stopped.
+
+    `reason`: completed; aborted (an abort condition); interrupted (a signal, a cancelled task); setup_failed; unhealed
+    (a fault could not be taken out when the plan said so); record_failed (a full disk); crashed (an error of ours).
+    """
 
     reason: str
     detail: str = ""
     signal: int = 0
+
+    @property
+    def verdict(self) -> Verdict:
+        """What is left to say of a run whose record cannot be judged."""
+        return _UNJUDGED.get(self.reason, Verdict.ABORTED)
+
+
+_UNJUDGED = {
+    "completed": Verdict.UNKNOWN,
+    "setup_failed": Verdict.SETUP_FAILED,
+    "unhealed": Verdict.UNHEALED,
+}
 
 
 def worst(verdicts: Iterable[Verdict]) -> Verdict:

@@ -9,9 +9,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-from bench import engine, passthrough
+from bench import engine, passthrough, toxiproxy
 
-BENCHES = {"engine": engine.main, "passthrough": passthrough.main}
+BENCHES = {"engine": engine.main, "passthrough": passthrough.main, "toxiproxy": toxiproxy.main}
 
 
 def main() -> None:

@@ -107,8 +107,8 @@ class RunEvidence:
         """Seconds since the epoch of a time on the record's clock."""
         return (ns - self.epoch_ns) / NS_PER_S
 
-    def points(self, load: str, *, p95_ns: float | None = None) -> list[SecondPoint]:
-        """One point a second of a load; `slow` is counted when the baseline's p95 is given."""
+    def points(self, load: str, *, slow_ns: float | None = None) -> list[SecondPoint]:
+        """One point a second of a load; answers beyond `slow_ns` are counted as slow, where it is given."""
         flights = self.in_flight.get(load, {})
         points = []
         for second, total in self.table.seconds(load):
@@ -122,7 +122,7 @@ class RunEvidence:
                     degraded=total.counts[DEGRADED],
                     failed=total.counts["offered"] - answered,
                     median_ns=float(answers.quantile(0.5) or 0),
-                    slow=answers.count_above(int(p95_ns)) if p95_ns is not None else 0,
+                    slow=answers.count_above(int(slow_ns)) if slow_ns is not None else 0,
                     in_flight=flights.get(second),
                 )
             )

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
+from resilience.analysis.baseline import against_baseline
 from resilience.analysis.evidence import FaultFacts, RecordReader, RunEvidence
-from resilience.analysis.health import BaselineRefused, health_at, measure_baseline
+from resilience.analysis.health import BaselineRefused, health_at
 from resilience.breaker.report import BreakerReport
 from resilience.plan.units import NS_PER_S, format_duration
 
@@ -53,19 +54,12 @@ def _was_met(
 
 def _suffered(evidence: RunEvidence, load: str, from_s: float, to_s: float) -> bool:
     """Whether any second of a load that overlaps the fault was worse than its baseline."""
-    p95_ns = evidence.table.bin(load, phase="baseline").histograms["r"].quantile(0.95)
-    points = evidence.points(load, p95_ns=p95_ns)
-    during = [point for point in points if from_s < point.second + 1 and point.second < to_s]
-    if any(point.failed or point.degraded for point in during):
+    points = evidence.points(load)
+    if any(p.failed or p.degraded for p in points if from_s < p.second + 1 and p.second < to_s):
         return True
-    if p95_ns is None or "baseline" not in {span.name for span in evidence.timeline.phases}:
-        return False
-    span = evidence.timeline.phase("baseline")
-    calm = [
-        p for p in points if span.start_ns <= p.second * NS_PER_S and (p.second + 1) * NS_PER_S <= span.end_ns
-    ]
     try:
-        baseline = measure_baseline(calm, p95_ns)
+        baseline, points = against_baseline(evidence, load)
     except BaselineRefused:
         return False
+    during = [point for point in points if from_s < point.second + 1 and point.second < to_s]
     return any(not health_at(point, baseline).healthy for point in during)

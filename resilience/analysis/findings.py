@@ -7,9 +7,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from resilience.analysis.baseline import against_baseline
 from resilience.analysis.evidence import NS_PER_S, RecordReader, RunEvidence
 from resilience.analysis.exercise import unexercised
-from resilience.analysis.health import BaselineRefused, measure_baseline
+from resilience.analysis.health import BaselineRefused
 from resilience.analysis.recovery import Recovery, recovery_of
 from resilience.breaker.observation import Fault, Interval
 from resilience.breaker.report import BreakerReport
@@ -153,17 +154,11 @@ def _recovery_of_load(
         return RecoveryFinding(wanted.fault, load, problem=f"the fault {wanted.fault} was not injected")
     if fault.verified_ns is None:
         return RecoveryFinding(wanted.fault, load, problem=f"{wanted.fault} was not verified as healed")
-    span = evidence.timeline.phase("baseline")
-    p95_ns = evidence.table.bin(load, phase="baseline").histograms["r"].quantile(0.95)
-    if p95_ns is None:
-        return RecoveryFinding(wanted.fault, load, problem="the baseline has no answered operation")
-    points = evidence.points(load, p95_ns=p95_ns)
     try:
-        baseline = measure_baseline(
-            [p for p in points if _inside(p.second, span.start_ns, span.end_ns)], p95_ns
-        )
+        baseline, points = against_baseline(evidence, load)
     except BaselineRefused as refused:
         return RecoveryFinding(wanted.fault, load, problem=str(refused))
+    span = evidence.timeline.phase("baseline")
     verified_s = evidence.at_s(fault.verified_ns[1])
     rate = max(
         (s.end_per_s for s in evidence.timeline.segments[load] if s.end_ns == span.end_ns), default=0.0
@@ -187,10 +182,6 @@ def _recovery_of_load(
         recovery=recovery,
         components=_components(evidence, wanted.fault, recovery, breakers),
     )
-
-
-def _inside(second: int, start_ns: int, end_ns: int) -> bool:
-    return start_ns <= second * NS_PER_S and (second + 1) * NS_PER_S <= end_ns
 
 
 def _hold_s(breakers: Mapping[str, BreakerReport]) -> float:

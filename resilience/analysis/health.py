@@ -4,8 +4,8 @@ Bins are one second, keyed by intended time. For one stream:
 
 - gamma(t) = good / offered: the share of operations that were correct, in time and not degraded. A fallback is
   degraded, never good; otherwise H would hold while a breaker is open.
-- exceedance e(t): the share of operations slower than the baseline's 95th percentile, or failed, judged by the lower
-  end of its Wilson interval: a p95 of thirty samples is noise.
+- exceedance e(t): the share of operations slower than the baseline's 95th percentile (with an allowance, `baseline.py`), or
+  failed, judged by the lower end of its Wilson interval: a p95 of thirty samples is noise.
 - N(t): operations in flight.
 
 H(t) holds iff  gamma >= gamma_B - max(0.01, 2 operations, 3 sigma_B),  Wilson-lower(e) <= 0.10, and
@@ -31,7 +31,7 @@ _TREND_CHANGE = 0.25
 
 @dataclass(frozen=True, slots=True)
 class SecondPoint:
-    """One second of one stream. `slow` is the count of answers slower than the baseline's p95 (0 until it is known)."""
+    """One second of one stream. `slow` is the count of answers slower than is normal (0 until that is known)."""
 
     second: int
     offered: int

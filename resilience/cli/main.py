@@ -17,6 +17,7 @@ from resilience.cli.plan import plan_app
 from resilience.cli.proxy import proxy
 from resilience.cli.run import run
 from resilience.cli.undo import undo
+from resilience.cli.verify_trace import verify_trace
 
 app = typer.Typer(
     name="chaos-spike",
@@ -32,6 +33,7 @@ app.command(
     context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []},
 )(proxy)
 app.command()(undo)
+app.command()(verify_trace)
 app.add_typer(lab_app, name="lab")
 app.add_typer(plan_app, name="plan")
 

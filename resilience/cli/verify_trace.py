@@ -1,0 +1,65 @@
+"""`chaos-spike verify-trace`: judge a history of a breaker that was recorded anywhere, in the documented format."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from resilience.cli.scenarios import fail_usage
+
+MAX_TRACE_BYTES = 512_000_000
+
+
+def verify_trace(
+    trace: Annotated[Path, typer.Argument(help="The history, JSON Lines (docs/history-format.md).")],
+    spec: Annotated[Path, typer.Option(help="The breaker's specification, YAML (docs/breakers.md).")],
+    require: Annotated[
+        list[str] | None, typer.Option(help="A rule that must be settled, repeatable.")
+    ] = None,
+    strict: Annotated[bool, typer.Option("--strict", help="Accept no declared deviations.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
+) -> None:
+    """Judge a recorded history against a specification: exit 0 pass, 1 fail, 3 unknown, 2 unusable input."""
+    from resilience.breaker.history import HistoryError
+    from resilience.breaker.spec import SpecError
+    from resilience.breaker.trace import render
+    from resilience.breaker.trace import verify_trace as judge_trace
+
+    mapping = _specification(spec)
+    try:
+        report, code = judge_trace(_read(trace), mapping, strict, required=require or ())
+    except HistoryError as error:
+        fail_usage(f"{trace}: {error}")
+    except SpecError as error:
+        fail_usage(f"{spec}: {error}")
+    except ValueError as error:
+        fail_usage(str(error))
+    typer.echo(json.dumps(report.to_json(), indent=1) if as_json else render(report))
+    raise typer.Exit(code)
+
+
+def _specification(path: Path) -> dict[str, Any]:
+    from ruamel.yaml import YAML
+    from ruamel.yaml.error import YAMLError
+
+    try:
+        mapping = YAML(typ="safe").load(_read(path))
+    except YAMLError as error:
+        fail_usage(f"{path}: not YAML: {str(error).splitlines()[0]}")
+    if not isinstance(mapping, dict):
+        fail_usage(f"{path}: a specification is a mapping, for example: dialect: purgatory")
+    return mapping
+
+
+def _read(path: Path) -> str:
+    try:
+        if path.stat().st_size > MAX_TRACE_BYTES:
+            fail_usage(f"{path} is larger than {MAX_TRACE_BYTES} bytes")
+        return path.read_text(encoding="utf-8")
+    except OSError as error:
+        fail_usage(f"{path} cannot be read: {error.strerror or error}")
+    except UnicodeDecodeError:
+        fail_usage(f"{path} is not UTF-8 text")

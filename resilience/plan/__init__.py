@@ -1,7 +1,8 @@
 """Plans: their schema, loading them with file:line errors, compiling them to a timeline."""
 
 from resilience.plan.compile import compile_plan
-from resilience.plan.loader import LoadedPlan, load_plan, load_text
+from resilience.plan.files import load_plan
+from resilience.plan.loader import LoadedPlan, load_text
 from resilience.plan.problems import PlanInvalid, Problem
 from resilience.plan.schema import Plan
 from resilience.plan.timeline import FaultSpan, Operation, PhaseSpan, Segment, Timeline

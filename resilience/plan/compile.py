@@ -12,23 +12,36 @@ from collections.abc import Iterator
 
 from resilience.plan.problems import Path, PlanInvalid, Problem, nearest
 from resilience.plan.references import known_proxies, references
+from resilience.plan.requests import unsendable
 from resilience.plan.schema import Plan, Ramp
+from resilience.plan.soundness import breaker_problems, hold_problems, phase_problems, settle_problems
 from resilience.plan.timeline import FaultSpan, Operation, PhaseSpan, Segment, Timeline
+from resilience.plan.toxics import slot, toxic_problems
 from resilience.plan.units import Moment, format_duration
 
 
-def compile_plan(plan: Plan) -> Timeline:
-    """Timeline of a plan; raises `PlanInvalid` with every problem found."""
+def compile_plan(plan: Plan, *, filled: bool = True) -> Timeline:
+    """Timeline of a plan; raises `PlanInvalid` with every problem found.
+
+    `filled=False` is for a plan from a record: its addresses and requests hold variables, and are not looked at.
+    """
     problems: list[Problem] = []
     phases = _phases(plan, problems)
     duration_ns = phases[-1].end_ns
     segments = {name: _segments(plan, name, phases, problems) for name in plan.load}
-    faults = tuple(_faults(plan, phases, problems))
-    problems.extend(_overlaps(plan, faults))
+    placed = tuple(_faults(plan, phases, problems))
+    faults = tuple(span for _, span in placed)
+    problems.extend(_overlaps(plan, placed))
     problems.extend(references(plan))
+    problems.extend(toxic_problems(plan))
+    problems.extend(breaker_problems(plan))
+    problems.extend(phase_problems(plan))
+    problems.extend(settle_problems(plan, {span.fault_id: span for span in faults}))
+    if filled:
+        problems.extend(unsendable(plan))
     if problems:
         raise PlanInvalid(problems, plan.name)
-    return Timeline(
+    timeline = Timeline(
         name=plan.name,
         duration_ns=duration_ns,
         phases=phases,
@@ -36,6 +49,11 @@ def compile_plan(plan: Plan) -> Timeline:
         faults=faults,
         operations=_operations(phases, faults, duration_ns, tuple(plan.load)),
     )
+    # Only a timeline that is sound tells when the load is back.
+    problems.extend(hold_problems(plan, timeline))
+    if problems:
+        raise PlanInvalid(problems, plan.name)
+    return timeline
 
 
 def _phases(plan: Plan, problems: list[Problem]) -> tuple[PhaseSpan, ...]:
@@ -118,7 +136,10 @@ def _offset_ns(moment: Moment, phases: tuple[PhaseSpan, ...], path: Path) -> int
     return offset_ns
 
 
-def _faults(plan: Plan, phases: tuple[PhaseSpan, ...], problems: list[Problem]) -> Iterator[FaultSpan]:
+def _faults(
+    plan: Plan, phases: tuple[PhaseSpan, ...], problems: list[Problem]
+) -> Iterator[tuple[int, FaultSpan]]:
+    """Each fault that has its place in time, with its index in the plan."""
     seen: set[str] = set()
     for index, fault in enumerate(plan.faults):
         path: Path = ("faults", index)
@@ -151,37 +172,28 @@ def _faults(plan: Plan, phases: tuple[PhaseSpan, ...], problems: list[Problem]) 
                     f"the fault would last until {end}, after the end of the run at {total}",
                 )
             )
-        yield FaultSpan(fault.id, fault.proxy, start, start + fault.duration)
+        yield index, FaultSpan(fault.id, fault.proxy, start, start + fault.duration)
 
 
-def _overlaps(plan: Plan, faults: tuple[FaultSpan, ...]) -> Iterator[Problem]:
-    for index, span in enumerate(faults):
-        together = [f for f in faults if f.start_ns <= span.start_ns < f.end_ns]
+def _overlaps(plan: Plan, placed: tuple[tuple[int, FaultSpan], ...]) -> Iterator[Problem]:
+    for position, (index, span) in enumerate(placed):
+        together = [f for _, f in placed if f.start_ns <= span.start_ns < f.end_ns]
         if len(together) > plan.allow.max_faults:
             names = ", ".join(f.fault_id for f in together)
             yield Problem(
                 ("faults", index, "start"),
                 f"{len(together)} faults at once ({names}); allow.max_faults is {plan.allow.max_faults}",
             )
-        fault = plan.faults[index]
-        for other_index, other in enumerate(faults[:index]):
+        for other_index, other in placed[:position]:
             clash = (
                 span.start_ns < other.end_ns and other.start_ns < span.end_ns and span.proxy == other.proxy
             )
-            if clash and _same_slot(plan, index, other_index):
+            if clash and slot(plan.faults[index]) == slot(plan.faults[other_index]):
                 yield Problem(
                     ("faults", index, "start"),
-                    f"{fault.id!r} and {other.fault_id!r} overlap and are the same on {span.proxy!r}: healing one "
-                    "would heal the other; move one of them or give the toxics different names",
+                    f"{span.fault_id!r} and {other.fault_id!r} overlap and are the same on {span.proxy!r}: healing "
+                    "one would heal the other; move one of them or give the toxics different names",
                 )
-
-
-def _same_slot(plan: Plan, first: int, second: int) -> bool:
-    def slot(index: int) -> str:
-        toxic = plan.faults[index].toxic
-        return "enabled" if toxic is None else toxic.name or f"{toxic.type}_{toxic.stream}"
-
-    return slot(first) == slot(second)
 
 
 def _operations(

@@ -5,10 +5,9 @@ Each section yields `Reference`s; one loop checks them all, so that a new kind o
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator
 from typing import NamedTuple
 
-from faults.toxics import OWN_TOXICS, TOXICS, Toxic, attribute_types, only_stream, toxic_class
 from resilience.plan.problems import Path, Problem, nearest
 from resilience.plan.schema import Expectation, Plan
 
@@ -37,7 +36,6 @@ def references(plan: Plan) -> Iterator[Problem]:
     for path, what, name in (*_of_parts(plan), *_of_expectations(plan)):
         if name not in known[what]:
             yield Problem(path, f"no {what} {name!r}{nearest(name, known[what])}")
-    yield from _toxics(plan)
     yield from _missing(plan)
 
 
@@ -70,43 +68,6 @@ def _of_expectations(plan: Plan) -> Iterator[Reference]:
             used = getattr(expectation, key, None)
             if used is not None and not (key == "breaker" and used == "*"):
                 yield Reference(("expect", name, key), key, used)
-
-
-def _toxics(plan: Plan) -> Iterator[Problem]:
-    """Toxic types and their attributes, as the fault layer knows them."""
-    for index, fault in enumerate(plan.faults):
-        if fault.toxic is None:
-            continue
-        path: Path = ("faults", index, "toxic")
-        kind = toxic_class(fault.toxic.type)
-        if kind is None:
-            hint = nearest(fault.toxic.type, [toxic.kind for toxic in TOXICS + OWN_TOXICS])
-            yield Problem((*path, "type"), f"no toxic {fault.toxic.type!r}{hint}")
-            continue
-        stream = only_stream(kind)
-        if stream is not None and fault.toxic.stream != stream.value:
-            yield Problem((*path, "stream"), f"{kind.kind} acts {stream.value} only: stream: {stream.value}")
-        problems = tuple(_attributes(kind, fault.toxic.attributes, (*path, "attributes")))
-        yield from problems
-        if not problems:
-            for message in kind(**fault.toxic.attributes).problems():
-                yield Problem((*path, "attributes"), message)
-
-
-_TYPES = {int: "a whole number", float: "a number", str: "a text"}
-
-
-def _attributes(kind: type[Toxic], attributes: Mapping[str, object], path: Path) -> Iterator[Problem]:
-    known = attribute_types(kind)
-    for name, value in attributes.items():
-        if name not in known:
-            yield Problem(
-                (*path, name), f"no attribute {name!r} of {kind.kind}{nearest(name, known)}", at_key=True
-            )
-            continue
-        fits = (int, float) if known[name] is float else known[name]
-        if not isinstance(value, fits) or isinstance(value, bool):
-            yield Problem((*path, name), f"{name} of {kind.kind} is {_TYPES[known[name]]}, not {value!r}")
 
 
 def _missing(plan: Plan) -> Iterator[Problem]:

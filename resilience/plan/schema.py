@@ -10,62 +10,26 @@ from typing import Annotated, Any, Literal
 
 from pydantic import (
     BaseModel,
-    BeforeValidator,
     ConfigDict,
     Discriminator,
     Field,
     Tag,
-    WithJsonSchema,
     model_validator,
 )
 
-from resilience.plan.units import (
-    DURATION,
-    NUMBER,
-    RATE,
-    SHARE,
-    SIZE,
-    Comparison,
-    Moment,
-    Quantity,
-    parse_comparison,
-    parse_duration_ns,
-    parse_moment,
-    parse_rate_per_s,
+from resilience.plan.fields import (
+    DurationBound,
+    DurationNs,
+    MomentOf,
+    Name,
+    NumberBound,
+    PositiveNs,
+    RateBound,
+    RatePerS,
+    ShareBound,
+    SizeBound,
 )
-
-NAME_PATTERN = r"^[A-Za-z_][A-Za-z0-9_.-]*$"
-
-
-def _compared(quantity: Quantity) -> BeforeValidator:
-    return BeforeValidator(lambda v: v if isinstance(v, Comparison) else parse_comparison(v, quantity))
-
-
-def _compared_schema(quantity: Quantity) -> WithJsonSchema:
-    return WithJsonSchema(
-        {"type": "string", "examples": [quantity.example], "pattern": r"^\s*(<=|>=|==|<|>)"}
-    )
-
-
-def _moment(value: object) -> Moment:
-    return value if isinstance(value, Moment) else parse_moment(value)
-
-
-DurationNs = Annotated[
-    int, BeforeValidator(parse_duration_ns), WithJsonSchema({"type": "string", "examples": ["10s", "500ms"]})
-]
-MomentOf = Annotated[
-    Moment, BeforeValidator(_moment), WithJsonSchema({"type": "string", "examples": ["spike+10s"]})
-]
-RatePerS = Annotated[
-    float, BeforeValidator(parse_rate_per_s), WithJsonSchema({"type": "string", "examples": ["50/s"]})
-]
-Name = Annotated[str, Field(pattern=NAME_PATTERN, max_length=64)]
-DurationBound = Annotated[Comparison, _compared(DURATION), _compared_schema(DURATION)]
-ShareBound = Annotated[Comparison, _compared(SHARE), _compared_schema(SHARE)]
-RateBound = Annotated[Comparison, _compared(RATE), _compared_schema(RATE)]
-SizeBound = Annotated[Comparison, _compared(SIZE), _compared_schema(SIZE)]
-NumberBound = Annotated[Comparison, _compared(NUMBER), _compared_schema(NUMBER)]
+from resilience.plan.units import Comparison
 
 
 class Model(BaseModel):
@@ -77,10 +41,14 @@ class Model(BaseModel):
 # ---------------------------------------------------------------------------------------------------- the system
 
 
+LabBreaker = Literal["purgatory", "aiobreaker", "circuitbreaker", "hyx", "none"]
+"""The breakers that the lab can run under; the lab's own list would draw in its clocks and sockets."""
+
+
 class Lab(Model):
     """The reference system that comes with chaos-spike."""
 
-    breaker: Name | None = None
+    breaker: LabBreaker | None = None
     gateways: Annotated[int, Field(ge=1, le=16)] = 2
 
 
@@ -125,6 +93,12 @@ class Degraded(Model):
 
     header: dict[str, str]
 
+    @model_validator(mode="after")
+    def _one_header(self) -> Degraded:
+        if len(self.header) != 1:
+            raise ValueError('exactly one header tells a fallback: header: {X-Degraded: "true"}')
+        return self
+
 
 class HttpLoad(Model):
     """One declarative HTTP request. `{name}` in url, headers and body is filled from the rows of `data`, `{i}` counts."""
@@ -134,8 +108,8 @@ class HttpLoad(Model):
     headers: dict[str, str] = {}
     json_body: Annotated[Any, Field(alias="json")] = None
     data: tuple[dict[str, str], ...] | str | None = None
-    deadline: DurationNs = 1_000_000_000
-    timeout: DurationNs = 10_000_000_000
+    deadline: PositiveNs = 1_000_000_000
+    timeout: PositiveNs = 10_000_000_000
     expect_status: tuple[int, ...] = (200, 201, 202, 204)
     degraded: Degraded | None = None
 
@@ -221,7 +195,7 @@ class Observe(Model):
     """Where evidence about a breaker comes from."""
 
     events: bool = True
-    poll: DurationNs | None = 200_000_000
+    poll: PositiveNs | None = 200_000_000
     wire: Name | None = None
 
 
@@ -290,7 +264,7 @@ class OpensExpectation(Model):
 
     breaker: Name
     fault: Name
-    within: DurationNs
+    within: PositiveNs
 
 
 RuleName = Literal[
@@ -303,7 +277,7 @@ class ConformsExpectation(Model):
     """The breaker keeps its specification; the required rules must have been exercised, too."""
 
     breaker: str
-    require: tuple[RuleName, ...] = ("R1", "R4", "R5", "R10", "R15")
+    require: Annotated[tuple[RuleName, ...], Field(min_length=1)] = ("R1", "R4", "R5", "R10", "R15")
 
 
 class RecoversExpectation(Model):
@@ -371,7 +345,7 @@ class Abort(Model):
 
     load: Name
     errors: ShareBound
-    hold: Annotated[DurationNs, Field(alias="for")]
+    hold: Annotated[PositiveNs, Field(alias="for")]
 
 
 class Plan(Model):

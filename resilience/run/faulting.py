@@ -8,6 +8,7 @@ from faults.nemesis import Nemesis, ProxyDownFault, ToxicFault
 from faults.undo import Undo
 from resilience.lab.system import ProxyPoint, System
 from resilience.plan.schema import Fault, Plan
+from resilience.plan.toxics import toxic_name
 
 GRACE_NS = 5_000_000_000
 """Beyond its planned duration a fault may stay this long before the guardian takes it out: the runner is late, not dead."""
@@ -22,8 +23,7 @@ def nemesis_for(fault: Fault, system: System) -> Nemesis:
         return ProxyDownFault(fault.id, point.admin_url, point.proxy, limit_ns, on_frozen=frozen)
     toxic = ToxicSpec(
         type=fault.toxic.type,
-        # A name of our own unless the plan has one: two faults of one type can then stand side by side.
-        name=fault.toxic.name or fault.id,
+        name=toxic_name(fault),
         stream=fault.toxic.stream,
         toxicity=fault.toxic.toxicity,
         attributes=dict(fault.toxic.attributes),

@@ -45,7 +45,7 @@ def problems(text: str) -> str:
         ("duration: 5s", "duration: 5", "plan.yaml:14:112: faults.0.duration: a duration needs a unit"),
         ("spike+2s", "spik+2s", "plan.yaml:14:92: faults.0.start: no phase 'spik'; did you mean 'spike'?"),
         ("proxy: pricing, toxic", "proxy: prcing, toxic", "plan.yaml:14:23: faults.0.proxy: no proxy 'prcing'; did you mean 'pricing'?"),
-        ("type: latency", "type: latncy", "plan.yaml:14:45: faults.0.toxic.type: no toxic 'latncy'; did you mean 'latency'?"),
+        ("type: latency", "type: latncy", "plan.yaml:14:46: faults.0.toxic.type: no toxic 'latncy'; did you mean 'latency'?"),
         ("latency: 2000", "latncy: 2000", "plan.yaml:14:68: faults.0.toxic.attributes.latncy: no attribute 'latncy' of latency; did you mean 'latency'?"),
         ("version: 1", "version: 2", "plan.yaml:1:10: version: input should be 1, not 2"),
         ("duration: 5s", "duration: 50s", "plan.yaml:14:112: faults.0.duration: the fault would last until 62 s, after the end of the run at 30 s"),

@@ -1,8 +1,7 @@
-"""Where in the text a problem stands, and pydantic's errors in our words.
+"""Pydantic's errors in our words. Pure.
 
-`placed` walks ruamel's tree along a problem's path; a key that is missing, or a union's tag that stands in no text,
-leaves the nearest place found. `problem_of` translates one pydantic error; for an unknown key it walks the schema's
-annotations to the model in question, so that the suggestion is a key that is valid just there.
+`problem_of` translates one error; for an unknown key it walks the schema's annotations to the model in question, so
+that the suggestion is a key that is valid just there.
 """
 
 from __future__ import annotations
@@ -12,36 +11,12 @@ import typing
 from typing import Annotated, Any, get_args, get_origin
 
 from pydantic import BaseModel, Tag
-from ruamel.yaml.comments import CommentedMap, CommentedSeq
 
 from resilience.plan.problems import Path, Problem, nearest
 from resilience.plan.schema import EXPECTATION_KEYS, Plan
 
-_TAGS = frozenset({"Ramp", "Constant", *EXPECTATION_KEYS})
-
-
-def placed(problem: Problem, tree: Any) -> Problem:
-    """Add line and column: of the value, or of the key where the key is what is wrong or the value has no place."""
-    node: Any = tree
-    line, column = 1, 1
-    path: list[str | int] = []
-    for part in problem.path:
-        if (isinstance(node, CommentedMap) and part in node) or (
-            isinstance(node, CommentedSeq) and isinstance(part, int) and part < len(node)
-        ):
-            place = node.lc.data.get(part) if node.lc.data else None
-        else:
-            # A union's tag, or a key that is missing: the last place found is the nearest one.
-            if part not in _TAGS:
-                path.append(part)
-            continue
-        path.append(part)
-        if place is not None:
-            at_key = len(place) < 4 or (problem.at_key and part == problem.path[-1])
-            line, column = (place[0], place[1]) if at_key else (place[2], place[3])
-            line, column = line + 1, column + 1
-        node = node[part]
-    return Problem(tuple(path), problem.message, problem.at_key, line, column)
+TAGS = frozenset({"Ramp", "Constant", *EXPECTATION_KEYS})
+"""What a union adds to the path of an error: it stands in no text."""
 
 
 def problem_of(error: Any) -> Problem:

@@ -1,0 +1,58 @@
+"""Plans from files: the edge that reads the plan, its overlays and its data files. Everything else is `loader`."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from resilience.plan.loader import DataUnreadable, LoadedPlan, Rows, load_text
+from resilience.plan.problems import PlanInvalid, Problem
+
+MAX_PLAN_BYTES = 1_000_000
+
+
+def load_plan(
+    path: Path,
+    *,
+    environment: Mapping[str, str],
+    overlays: Sequence[Path] = (),
+    settings: Sequence[str] = (),
+) -> LoadedPlan:
+    """Load a plan file; raises `PlanInvalid` (also for a file that cannot be read). Data files lie beside the plan."""
+    return load_text(
+        _read(path),
+        source=str(path),
+        environment=environment,
+        overlays=[(str(overlay), _read(overlay)) for overlay in overlays],
+        settings=settings,
+        read_data=lambda name: _rows(path.parent / name),
+    )
+
+
+def _read(path: Path) -> str:
+    try:
+        if path.stat().st_size > MAX_PLAN_BYTES:
+            message = f"larger than {MAX_PLAN_BYTES} bytes; a plan is a page or two"
+            raise PlanInvalid([Problem((), message)], str(path))
+        return path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise PlanInvalid([Problem((), f"cannot be read: {error.strerror or error}")], str(path)) from error
+    except UnicodeDecodeError as error:
+        raise PlanInvalid([Problem((), "is not UTF-8 text")], str(path)) from error
+
+
+def _rows(path: Path) -> Rows:
+    try:
+        if path.stat().st_size > MAX_PLAN_BYTES:
+            raise DataUnreadable(
+                f"{path} is larger than {MAX_PLAN_BYTES} bytes; its rows stand in every record"
+            )
+        # Spreadsheets like to begin with a byte order mark.
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            rows = [{key: value or "" for key, value in row.items() if key} for row in csv.DictReader(file)]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise DataUnreadable(f"{path} cannot be read: {error}") from error
+    if not rows:
+        raise DataUnreadable(f"{path} has no rows under its header")
+    return rows

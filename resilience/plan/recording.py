@@ -1,0 +1,78 @@
+"""What may be written down of a plan. Pure.
+
+The record must be read back without an environment and come to the same timeline, and must hold no secret. So every value
+stands as it was filled in, except where the schema takes free text that may hold secrets: there the text stands as it was
+written, `${...}` and all, and literal credentials are masked. `faults.redact` says what a credential looks like, for
+this record as for every other; it is a net, not a proof.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from faults.redact import REDACTED, redact
+from resilience.plan.variables import around_variables, with_variables_aside
+
+_HTTP_TEXTS = ("url", "headers", "json", "data")
+_EXTERNAL_TEXTS = ("admin_url", "tap_url")
+_SCHEME = re.compile(r"\s*(?:basic|bearer|digest|token)\s+", re.IGNORECASE)
+
+
+def recordable(written: Mapping[str, Any], filled: Mapping[str, Any]) -> dict[str, Any]:
+    """The record's values of a valid plan: `written` has the variables, `filled` what they came to."""
+    recorded = dict(filled)
+    recorded["load"] = {
+        name: {**stream, "http": _texts(_HTTP_TEXTS, written["load"][name]["http"], stream["http"])}
+        for name, stream in filled["load"].items()
+    }
+    if filled.get("external") is not None:
+        recorded["external"] = _external(written["external"], filled["external"])
+    return recorded
+
+
+def _external(written: Mapping[str, Any], filled: Mapping[str, Any]) -> dict[str, Any]:
+    external = _texts(("base_url",), written, filled)
+    if "proxies" in filled:
+        external["proxies"] = {
+            name: _texts(_EXTERNAL_TEXTS, written["proxies"][name], proxy)
+            for name, proxy in filled["proxies"].items()
+        }
+    if "instances" in filled:
+        external["instances"] = [
+            _texts(_EXTERNAL_TEXTS, before, after)
+            for before, after in zip(written["instances"], filled["instances"], strict=True)
+        ]
+    return external
+
+
+def _texts(keys: tuple[str, ...], written: Mapping[str, Any], filled: Mapping[str, Any]) -> dict[str, Any]:
+    # Rows read from a file stand in no text: what was filled in is what was written.
+    source = {key: written[key] if type(written[key]) is type(filled[key]) else filled[key] for key in filled}
+    return {key: masked(source[key], key) if key in keys else value for key, value in filled.items()}
+
+
+def masked(value: Any, name: str = "", *, secret: bool = False) -> Any:
+    """The value without literal credentials: below a key that names a secret all of it, elsewhere what looks like one."""
+    secret = secret or redact({name: ""}) == {name: REDACTED}
+    if isinstance(value, dict):
+        return {key: masked(item, key, secret=secret) for key, item in value.items()}
+    if isinstance(value, list):
+        return [masked(item, secret=secret) for item in value]
+    if not secret:
+        return with_variables_aside(value, _redacted_text) if isinstance(value, str) else value
+    if not isinstance(value, str):
+        return None if value is None else REDACTED
+    scheme = _SCHEME.match(value)
+    start = scheme.end() if scheme else 0
+    return value[:start] + around_variables(value[start:], _masked_literal, _masked_literal)
+
+
+def _masked_literal(text: str) -> str:
+    return REDACTED if text.strip() else text
+
+
+def _redacted_text(text: str) -> str:
+    # Brackets before an @ would be taken for an IPv6 address by whoever reads the URL again.
+    return str(redact(text)).replace(f"://{REDACTED}@", "://redacted@")

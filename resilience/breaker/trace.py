@@ -26,10 +26,13 @@ def verify_trace(
     a required rule that does not exist: exit code 2, where there is a command line.
     """
     report = verify(parse_jsonl(text), BreakerSpec.from_mapping(spec), required=required, strict=strict)
+    return report, _EXIT_CODES[trace_verdict(report)]
+
+
+def trace_verdict(report: BreakerReport) -> str:
+    """pass, fail or unknown; a trace that settles nothing is unknown."""
     verdict = report.verdict()
-    if verdict == "pass" and not _settled(report):
-        verdict = "unknown"
-    return report, _EXIT_CODES[verdict]
+    return "unknown" if verdict == "pass" and not _settled(report) else verdict
 
 
 def _settled(report: BreakerReport) -> bool:
@@ -56,5 +59,8 @@ def render(report: BreakerReport, *, witness_lines: int = 12) -> str:
                 lines.extend(f"             {cause}" for cause in rule.blame)
                 if rule.witness is not None:
                     lines.extend(f"           | {line}" for line in rule.witness.lines[:witness_lines])
-    lines.append(f"{report.verdict()}: {report.reason()}")
+    settled = _settled(report)
+    lines.append(
+        f"{trace_verdict(report)}: {report.reason() if settled else 'no rule was exercised by this history'}"
+    )
     return "\n".join(lines)

@@ -2,7 +2,7 @@
 
 Life: the client is accepted (`on_made`, the owner dials), the upstream is there (toxics are attached, early bytes
 pass, the flow starts), ends pass through the links, sockets go, `on_gone`. A source that vanishes ends its link with
-reset (`pass_resets`) or in good order; a destination that vanishes empties its link.
+reset or, where that is hidden, in good order; a destination that vanishes empties its link.
 
 After `abort` or `on_gone` neither timer nor hold of it is left. Observers (the tap) see bytes; they never change them.
 """
@@ -22,9 +22,11 @@ from faults.proxy.alarms import Alarms
 from faults.proxy.event_log import ProxyLog
 from faults.proxy.held import DEFAULT_LINK_CAP_BYTES, HeldBudget
 from faults.proxy.link import Link
+from faults.proxy.quirks import NO_QUIRKS, Quirks
 from faults.proxy.sides import Hold, Observer, Side
 from faults.proxy.store import StoredToxic
 from faults.toxics.base import Ending, Sharing
+from faults.toxics.reset_peer import ResetPeer
 
 __all__ = ["Connection", "ConnectionOptions"]
 
@@ -38,7 +40,7 @@ class ConnectionOptions:
 
     budget: HeldBudget
     link_cap_bytes: int = DEFAULT_LINK_CAP_BYTES
-    pass_resets: bool = True
+    quirks: Quirks = NO_QUIRKS
     seed: str = "0"
     alarms: Alarms = field(default_factory=Alarms)
     log: ProxyLog | None = None
@@ -134,18 +136,29 @@ class Connection:
         elif self.client.lost:
             side.abort()
         else:
-            for stored in self._toxics():
+            toxics = self._toxics()
+            if self.options.quirks.lingers_from_start and any(
+                isinstance(stored.toxic, ResetPeer) for stored in toxics
+            ):
+                self.client.linger_not()
+                self.upstream.linger_not()
+            for stored in toxics:
                 self.link(stored.direction).attach(stored)
             self.up.start()
             self.down.start()
             self.client.release(Hold.DIAL)
+
+    def side_finished(self, side: Side) -> None:
+        """A socket said FIN."""
+        link = self.up if side is self.client else self.down
+        link.end(Ending.CLOSE if self.options.quirks.closes_on_fin else Ending.FIN)
 
     def side_lost(self, side: Side, exc: Exception | None) -> None:
         """A socket is gone."""
         outgoing = self.up if side is self.client else self.down
         incoming = self.other(outgoing)
         incoming.drop()
-        hard = exc is not None and self.options.pass_resets
+        hard = exc is not None and not self.options.quirks.hides_resets
         outgoing.end(Ending.RESET if hard else Ending.CLOSE)
         if side.peer.lost:
             self._gone()
@@ -163,10 +176,10 @@ class Connection:
             self._tell_refused()
 
     def _tell_refused(self) -> None:
-        if self.options.pass_resets:
-            self.client.reset()
-        else:
+        if self.options.quirks.hides_resets:
             self.client.close()
+        else:
+            self.client.reset()
         if self.client.lost:
             self._gone()
 

@@ -33,6 +33,7 @@ from faults.proxy.listener import Listener
 from faults.proxy.metrics import ByteTotals, Metrics
 from faults.proxy.options import CAPABILITIES, ControlOptions
 from faults.proxy.ports import BindError, bind, resolve_listen
+from faults.proxy.quirks import NO_QUIRKS, TOXIPROXY_QUIRKS
 from faults.proxy.requests import (
     ProxyRequest,
     read_listed_toxics,
@@ -300,7 +301,7 @@ class Control:
         options = ConnectionOptions(
             self.budget,
             self.options.link_cap_bytes,
-            pass_resets=not self.options.compat,
+            quirks=TOXIPROXY_QUIRKS if self.options.compat else NO_QUIRKS,
             seed=f"{self.options.seed}/{proxy.name}",
             alarms=self.alarms,
             log=None if self.options.compat else self.events_log.of_proxy(proxy.name),

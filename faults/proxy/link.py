@@ -265,7 +265,7 @@ class Link:
 
     def _finish(self, ending: Ending) -> None:
         self.drop()
-        if ending is Ending.RESET:
+        if ending is Ending.RESET and not self.connection.options.quirks.lingers_from_start:
             self.connection.reset()
             return
         other = self.connection.other(self)

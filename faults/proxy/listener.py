@@ -25,10 +25,12 @@ from faults.model import Direction
 from faults.proxy.addresses import AddressError
 from faults.proxy.connection import Connection, ConnectionOptions
 from faults.proxy.dial import Dialler
+from faults.proxy.link import Link
 from faults.proxy.ports import BACKLOG, Port
 from faults.proxy.sides import Observer
 from faults.proxy.store import StoredToxic
-from faults.toxics.base import Gate
+from faults.toxics.base import Ending, Gate
+from faults.toxics.timeout import Timeout
 
 __all__ = ["Listener"]
 
@@ -131,13 +133,18 @@ class Listener:
                 continue  # it will start with the toxics of that moment
             for name, toxic in before.items():
                 if name not in after or after[name].order != toxic.order:
-                    connection.link(toxic.direction).detach(name)
+                    self._detach(connection.link(toxic.direction), toxic)
             for name, toxic in after.items():
                 old = before.get(name)
                 if old is None or old.order != toxic.order:
                     connection.link(toxic.direction).attach(toxic)
                 elif old != toxic:
                     connection.link(toxic.direction).change(toxic)
+
+    def _detach(self, link: Link, toxic: StoredToxic) -> None:
+        link.detach(toxic.name)
+        if self._options.quirks.timeout_removal_closes_all and isinstance(toxic.toxic, Timeout):
+            link.end(Ending.CLOSE)
 
     def _follow_gates(self) -> None:
         orders = {toxic.order: self._accepted for toxic in self._toxics if isinstance(toxic.toxic, Gate)}

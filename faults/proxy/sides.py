@@ -73,6 +73,9 @@ class SideOwner(Protocol):
     def side_made(self, side: Side) -> None:
         """The socket is there."""
 
+    def side_finished(self, side: Side) -> None:
+        """The socket will say no more, and may still be told something."""
+
     def side_lost(self, side: Side, exc: Exception | None) -> None:
         """The socket is gone."""
 
@@ -141,7 +144,7 @@ class Side(asyncio.Protocol):
 
     def eof_received(self) -> bool:
         """End this direction only; the socket stays open for the other."""
-        self.link.end(Ending.FIN)
+        self.connection.side_finished(self)
         return True
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -198,9 +201,13 @@ class Side(asyncio.Protocol):
         """Close now, with RST."""
         if self.lost:
             return
+        self.linger_not()
+        self.transport.abort()
+
+    def linger_not(self) -> None:
+        """Make every close from now on a reset."""
         sock = self.transport.get_extra_info("socket")
         if sock is not None:
             # It may be on its way out already.
             with contextlib.suppress(OSError):
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_RESET)
-        self.transport.abort()

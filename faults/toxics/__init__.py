@@ -25,7 +25,7 @@ from faults.toxics.refuse import Refuse
 from faults.toxics.reset_peer import ResetPeer
 from faults.toxics.slicer import Slicer
 from faults.toxics.slow_close import SlowClose
-from faults.toxics.timeout import Timeout
+from faults.toxics.timeout import RestartingTimeout, Timeout
 
 __all__ = ["OWN_TOXICS", "TOXICS", "Toxic", "attribute_types", "only_stream", "toxic_class"]
 
@@ -40,6 +40,9 @@ TOXICS: tuple[type[Toxic], ...] = (
     Timeout,
 )
 """The toxics that Toxiproxy has."""
+
+COMPATIBLE_TOXICS: tuple[type[Toxic], ...] = (RestartingTimeout,)
+"""Those that take the place of ours in compatible mode."""
 
 OWN_TOXICS: tuple[type[Toxic], ...] = (
     BandwidthShared,
@@ -58,8 +61,8 @@ OWN_TOXICS: tuple[type[Toxic], ...] = (
 
 
 def toxic_class(kind: str, *, own: bool = True) -> type[Toxic] | None:
-    """Find a toxic by the wire's `type`, None where there is none; without `own`, only Toxiproxy's."""
-    known = TOXICS + OWN_TOXICS if own else TOXICS
+    """Find a toxic by the wire's `type`, None where there is none; without `own`, as Toxiproxy has it."""
+    known = TOXICS + OWN_TOXICS if own else COMPATIBLE_TOXICS + TOXICS
     return next((toxic for toxic in known if toxic.kind == kind), None)
 
 

@@ -1,7 +1,8 @@
 """timeout: nothing passes, and after `timeout` ms the connection is closed; 0 hangs until the toxic goes.
 
 The time counts from when the toxic began to act on the connection, or from its last update: a peer that keeps
-talking does not put the end off (in Toxiproxy 2.12 each dropped chunk starts the clock anew).
+talking does not put the end off (in Toxiproxy 2.12 each dropped chunk starts the clock anew: `RestartingTimeout`, for compatible
+mode).
 
 Removal closes the connection: bytes were promised and dropped, so the stream cannot be resumed. An end of the
 stream from the sender ends the connection.
@@ -16,6 +17,7 @@ from typing import ClassVar
 from faults.toxics.base import (
     MS_NS,
     Attached,
+    Data,
     Detached,
     Effect,
     End,
@@ -27,7 +29,7 @@ from faults.toxics.base import (
     WakeAt,
 )
 
-__all__ = ["Timeout", "TimeoutState"]
+__all__ = ["RestartingTimeout", "Timeout", "TimeoutState"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,3 +72,12 @@ class Timeout:
         if is_due or isinstance(event, Detached):
             return TimeoutState(), (Finish(Ending.CLOSE),)
         return state, ()
+
+
+@dataclass(frozen=True, slots=True)
+class RestartingTimeout(Timeout):
+    """The same, but the clock starts anew with each dropped chunk."""
+
+    def step(self, state: TimeoutState, event: Event, now_ns: int) -> tuple[TimeoutState, tuple[Effect, ...]]:
+        """Start anew with data; otherwise as ever."""
+        return Timeout.step(self, state, Attached() if isinstance(event, Data) else event, now_ns)

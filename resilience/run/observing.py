@@ -1,14 +1,15 @@
 """Observers of one run: breaker events, breaker polls, the taps on the wire, memory and CPU of the target.
 
-Each observer is a task that lives as long as the run and hands what it saw to one callback. `drain` waits until
-everything that the taps had recorded when the load ended has arrived here: evidence is complete, or said to be lost.
+Each observer is a task that lives as long as the run and hands what it saw to one callback. None dies in silence: from
+the moment in which one fails, its source has a gap. `drain` ends the reading of the taps and then fetches what they had
+recorded when the load ended: evidence is complete, or said to be lost.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,22 +18,26 @@ import psutil
 from resilience.breaker.observers.poll import PollObserver
 from resilience.breaker.observers.sse import SseObserver
 from resilience.breaker.observers.tap import TapObserver
-from resilience.lab.system import Stack, System
+from resilience.lab.system import Instance, Stack, System
 from resilience.plan.schema import Plan
 from resilience.run.clock import now_ns
 
 Emit = Callable[[dict[str, Any]], None]
+Running = tuple[Mapping[str, str], Coroutine[Any, Any, None]]
+"""What a gap of an observer is a gap of, and the observer."""
 
 
 @dataclass(frozen=True, slots=True)
 class Observation:
     """The observers that are running."""
 
-    taps: tuple[TapObserver, ...]
+    taps: Mapping[TapObserver, asyncio.Task[None]]
     emit: Emit
 
     async def drain(self) -> None:
-        """Read all that the taps have recorded; a tap that cannot be asked emits a gap."""
+        """Read all that the taps have recorded, and read no more; a tap that cannot be asked emits a gap."""
+        # Their long polls end first: whoever waits for one to answer would wait for nothing.
+        await _ended(self.taps.values())
         for tap in self.taps:
             await tap.drain(self.emit)
 
@@ -40,29 +45,40 @@ class Observation:
 @contextlib.asynccontextmanager
 async def observe(plan: Plan, stack: Stack, system: System, emit: Emit) -> AsyncIterator[Observation]:
     """Run every observer that the plan asks for."""
-    taps = tuple(_taps(plan, system))
-    running: list[Coroutine[Any, Any, None]] = [tap.run(emit) for tap in taps]
-    running.append(_resources(system, emit))
     # One connection an instance serves all breakers of the plan: events name theirs.
-    observed = [breaker.observe for breaker in plan.breakers.values()]
-    intervals = [o.poll for o in observed if o.poll is not None]
-    for instance in await stack.instances() if observed else ():
-        if instance.admin_url is None:
-            continue
-        if any(o.events for o in observed):
-            running.append(SseObserver(instance.admin_url, instance.name).run(emit))
-        if intervals:
-            poll = PollObserver(instance.admin_url, instance.name, interval_s=min(intervals) / 1e9)
-            running.append(poll.run(emit))
-    tasks = [asyncio.create_task(coroutine) for coroutine in running]
+    instances = await stack.instances() if plan.breakers else ()
+    taps = {tap: _watched(tap.source, tap.run(emit), emit) for tap in _taps(plan, system)}
+    tasks = [*taps.values(), _watched({"source": "resources"}, _resources(system, emit), emit)]
+    tasks += [_watched(source, observer, emit) for source, observer in _breakers(plan, instances, emit)]
     try:
         yield Observation(taps, emit)
     finally:
-        for task in tasks:
-            task.cancel()
-        for result in await asyncio.gather(*tasks, return_exceptions=True):
-            if isinstance(result, Exception):
-                emit({"kind": "log", "level": "error", "text": f"an observer failed: {result!r}"})
+        await _ended(tasks)
+
+
+def _watched(
+    source: Mapping[str, str], observer: Coroutine[Any, Any, None], emit: Emit
+) -> asyncio.Task[None]:
+    """An observer as a task whose death is told at once."""
+
+    def over(task: asyncio.Task[None]) -> None:
+        if task.cancelled():
+            return
+        at_ns = now_ns()
+        # An observer has no end of its own: one that returned has stopped observing as well.
+        emit({"kind": "gap", **source, "lost": None, "at": [at_ns, at_ns]})
+        text = f"the observer of {' '.join(source.values())} failed: {task.exception()!r}"
+        emit({"kind": "log", "level": "error", "text": text})
+
+    task = asyncio.create_task(observer)
+    task.add_done_callback(over)
+    return task
+
+
+async def _ended(tasks: Collection[asyncio.Task[None]]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def _taps(plan: Plan, system: System) -> list[TapObserver]:
@@ -70,6 +86,20 @@ def _taps(plan: Plan, system: System) -> list[TapObserver]:
     wanted |= {name for e in plan.expect.values() if (name := getattr(e, "proxy", None))}
     points = [system.proxies[name] for name in sorted(wanted)]
     return [TapObserver(p.tap_url, p.tap, proxy=p.name) for p in points if p.tap_url and p.tap]
+
+
+def _breakers(plan: Plan, instances: Iterable[Instance], emit: Emit) -> Iterator[Running]:
+    observed = [breaker.observe for breaker in plan.breakers.values()]
+    intervals = [o.poll for o in observed if o.poll is not None]
+    for instance in instances:
+        if instance.admin_url is None:
+            continue
+        if any(o.events for o in observed):
+            events = SseObserver(instance.admin_url, instance.name)
+            yield events.source, events.run(emit)
+        if intervals:
+            poll = PollObserver(instance.admin_url, instance.name, interval_s=min(intervals) / 1e9)
+            yield poll.source, poll.run(emit)
 
 
 async def _resources(system: System, emit: Emit, interval_s: float = 1.0) -> None:
@@ -83,21 +113,28 @@ async def _resources(system: System, emit: Emit, interval_s: float = 1.0) -> Non
     while True:
         for (service, pid), process in list(processes.items()):
             lo = now_ns()
+            sample: dict[str, Any] = {"kind": "resource", "service": service, "pid": pid}
             try:
-                with process.oneshot():
-                    rss_bytes, cpu = process.memory_info().rss, process.cpu_times()
-            except psutil.Error:
-                emit({"kind": "resource", "service": service, "pid": pid, "gone": True, "at": [lo, now_ns()]})
+                sample |= _sample(process)
+            except psutil.AccessDenied as error:
+                # Not ours to look at, which says nothing about whether it runs.
+                emit({"kind": "gap", "source": "resources", "lost": None, "at": [lo, now_ns()]})
+                emit({"kind": "log", "level": "warning", "text": f"{service} cannot be measured: {error}"})
                 del processes[service, pid]
                 continue
-            emit(
-                {
-                    "kind": "resource",
-                    "service": service,
-                    "pid": pid,
-                    "rss_bytes": rss_bytes,
-                    "cpu_s": round(cpu.user + cpu.system, 3),
-                    "at": [lo, now_ns()],
-                }
-            )
+            if sample.get("gone"):
+                del processes[service, pid]
+            emit({**sample, "at": [lo, now_ns()]})
         await asyncio.sleep(interval_s)
+
+
+def _sample(process: psutil.Process) -> dict[str, Any]:
+    """What one process takes; gone when it has ended, whether or not its parent has noticed. Raises AccessDenied."""
+    try:
+        with process.oneshot():
+            if process.status() == psutil.STATUS_ZOMBIE:
+                return {"gone": True}
+            rss_bytes, cpu = process.memory_info().rss, process.cpu_times()
+    except psutil.NoSuchProcess:
+        return {"gone": True}
+    return {"rss_bytes": rss_bytes, "cpu_s": round(cpu.user + cpu.system, 3)}

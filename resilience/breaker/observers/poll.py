@@ -23,6 +23,11 @@ class PollObserver:
         self._missed = 0
         self._missing_since_ns = 0
 
+    @property
+    def source(self) -> dict[str, str]:
+        """What a gap of this observer is a gap of."""
+        return {"source": "poll", "instance": self._instance}
+
     async def run(self, emit: Emit) -> None:
         """Emit "breaker.state" and "gap" lines until cancelled."""
         async with session(1.0) as client:
@@ -65,8 +70,7 @@ class PollObserver:
             return
         emit({
             "kind": "gap",
-            "source": "poll",
-            "instance": self._instance,
+            **self.source,
             "lost": self._missed,
             "at": [self._missing_since_ns, now_ns()],
         })  # fmt: skip

@@ -3,7 +3,8 @@
 The stream replays its ring from a sequence number on, so a reconnect loses nothing that the ring still holds; a
 jump in the numbers is reported as a gap, a number that was already seen is left out. A new boot starts its
 numbers anew. An event's `since_ns`, where the instance gives it, is the earliest moment at which the change can have
-happened; `at_ns` is when it was known. Transitions from before the observer began are not emitted: they belong to an earlier run.
+happened; `at_ns` is when it was known. Transitions from before the observer began are not emitted: they belong to an
+earlier run. A stream that is away when observing ends, or never was there, is a gap from the last thing heard on.
 """
 
 from __future__ import annotations
@@ -30,24 +31,36 @@ class SseObserver:
         self._boot: str | None = None
         self._seq: int | None = None
         self._heard_ns = 0
+        self._connected = False
+
+    @property
+    def source(self) -> dict[str, str]:
+        """What a gap of this observer is a gap of."""
+        return {"source": "sse", "instance": self._instance}
 
     async def run(self, emit: Emit) -> None:
         """Emit "breaker.transition" and "gap" lines until cancelled."""
         if self._since_ns is None:
             self._since_ns = now_ns()
         self._heard_ns = now_ns()
-        async with session(None) as client:
-            while True:
-                # The instance may be away, or go away: it is asked again, from the last number on.
-                with contextlib.suppress(*TROUBLE):
-                    await self._follow(client, emit)
-                await pause()
+        try:
+            async with session(None) as client:
+                while True:
+                    # The instance may be away, or go away: it is asked again, from the last number on.
+                    with contextlib.suppress(*TROUBLE):
+                        await self._follow(client, emit)
+                    self._connected = False
+                    await pause()
+        finally:
+            if not self._connected:
+                emit({"kind": "gap", **self.source, "lost": None, "at": [self._heard_ns, now_ns()]})
 
     async def _follow(self, client: aiohttp.ClientSession, emit: Emit) -> None:
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=2.0, sock_read=_QUIET_S)
         params = {"since": str(self._seq or 0)}
         async with client.get(self._url, params=params, timeout=timeout) as response:
             response.raise_for_status()
+            self._connected = True
             data: list[str] = []
             async for raw in response.content:
                 line = raw.decode("utf-8", "replace").rstrip("\r\n")
@@ -67,8 +80,7 @@ class SseObserver:
             if seq > self._seq + 1:
                 emit({
                     "kind": "gap",
-                    "source": "sse",
-                    "instance": self._instance,
+                    **self.source,
                     "lost": seq - self._seq - 1,
                     "at": [self._heard_ns, now_ns()],
                 })  # fmt: skip

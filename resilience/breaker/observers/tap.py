@@ -2,11 +2,12 @@
 
 A record keeps its own fields; its `kind` becomes `what`, because a line of the run record has a `kind` already. Records
 that the tap's ring lost before they were read are reported as a gap. `drain` fetches what is there without waiting, for
-the end of a run.
+the end of a run. It takes turns with `run`, so that no record is emitted twice: both read on from the same number.
 """
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 from urllib.parse import quote
 
@@ -25,6 +26,12 @@ class TapObserver:
         self._proxy = proxy or tap
         self._since = since
         self._heard_ns = 0
+        self._turn = asyncio.Lock()
+
+    @property
+    def source(self) -> dict[str, str]:
+        """What a gap of this observer is a gap of."""
+        return {"source": "tap", "proxy": self._proxy}
 
     async def run(self, emit: Emit) -> None:
         """Emit "wire" and "gap" lines until cancelled."""
@@ -44,25 +51,24 @@ class TapObserver:
                 while await self._fetch(client, emit, 0.0):
                     pass
             except TROUBLE:
-                emit(
-                    {"kind": "gap", "source": "tap", "proxy": self._proxy, "lost": None, "at": self._quiet()}
-                )
+                emit({"kind": "gap", **self.source, "lost": None, "at": self._quiet()})
                 return False
         return True
 
     async def _fetch(self, client: aiohttp.ClientSession, emit: Emit, wait_s: float) -> int:
-        params = {"since": str(self._since), "wait": f"{wait_s:g}"}
-        async with client.get(self._url, params=params) as response:
-            response.raise_for_status()
-            answer: dict[str, Any] = await response.json()
-        records = answer["records"]
-        upcoming = int(answer["next"])
-        if dropped := int(answer.get("dropped") or 0):
-            emit({"kind": "gap", "source": "tap", "proxy": self._proxy, "lost": dropped, "at": self._quiet()})
-        for record in records:
-            emit({**record, "kind": "wire", "what": record["kind"], "proxy": self._proxy})
-        self._since, self._heard_ns = upcoming, now_ns()
-        return len(records)
+        async with self._turn:
+            params = {"since": str(self._since), "wait": f"{wait_s:g}"}
+            async with client.get(self._url, params=params) as response:
+                response.raise_for_status()
+                answer: dict[str, Any] = await response.json()
+            records = answer["records"]
+            upcoming = int(answer["next"])
+            if dropped := int(answer.get("dropped") or 0):
+                emit({"kind": "gap", **self.source, "lost": dropped, "at": self._quiet()})
+            for record in records:
+                emit({**record, "kind": "wire", "what": record["kind"], "proxy": self._proxy})
+            self._since, self._heard_ns = upcoming, now_ns()
+            return len(records)
 
     def _quiet(self) -> list[int]:
         """From the last answer until now: where lost records must lie."""

@@ -8,7 +8,10 @@ Life of a run, each step undone by the one after it in reverse order, whatever h
 
 It decides nothing about the system: it writes down what happened and how the run itself ended (`Ending`). Judging is
 done afterwards, from the record alone. Stopping early (a signal, an abort condition, a full disk, a fault that could
-not be put in) goes through one event, `Stop`, and takes the same way out: heal first, then everything else.
+not be put in) goes through one event, `Stop`, and takes the same way out: heal first, then everything else. So does an
+error that nobody foresaw: it becomes an `Ending`, too, after healing and after the stack is down.
+
+Who listens is not part of the run: a listener that raises (a closed pipe) is not asked again, and the run goes on.
 """
 
 from __future__ import annotations
@@ -17,11 +20,11 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from faults.errors import FaultError
+from faults.errors import FaultError, FaultUnhealed
 from faults.session import FaultSession
 from resilience.lab.system import Stack, StackError, System
 from resilience.load.engine import EngineError, LoadEngine
@@ -33,12 +36,15 @@ from resilience.run.environment import describe_environment
 from resilience.run.faulting import blast_radius, nemesis_for
 from resilience.run.observing import Observation, observe
 from resilience.run.record import RecordError, RunRecorder
+from resilience.run.stop import Stop, Stopped, cancelled
 from resilience.run.streams import load_phases, load_streams
 
 log = logging.getLogger("chaos_spike.run")
 
 LEAD_NS = 300_000_000
 """From "everything is ready" to the epoch: time for every worker to read the epoch and wait for it."""
+TICK_S = 1.0
+"""How often the record is flushed and abort conditions are asked."""
 DRAIN_MARGIN_S = 5.0
 """How much longer than the longest time-out the load may take to drain."""
 
@@ -58,44 +64,57 @@ class RunOptions:
     command: str = ""
 
 
-@dataclass(slots=True)
-class Stop:
-    """The one way to end a run early; the first reason given stays."""
-
-    event: asyncio.Event = field(default_factory=asyncio.Event)
-    ending: Ending | None = None
-
-    def request(self, ending: Ending) -> None:
-        """Ask the run to heal and stop; harmless when it has been asked already."""
-        if self.ending is None:
-            self.ending = ending
-        self.event.set()
-
-
 async def run_plan(
     loaded: LoadedPlan, stack: Stack, options: RunOptions, *, stop: Stop, listen: Listener
 ) -> Ending:
     """Run a compiled plan on a stack and leave its record in `options.folder`.
 
-    Raises `RecordError` only where the folder cannot be made: then nothing was started.
+    Raises `RecordError` only where the folder cannot be made or not even the plan can be written to it: then nothing
+    was started. Whatever goes wrong later is in the `Ending`, and in the record if it could be written.
     """
     recorder = RunRecorder(options.folder)
     try:
         recorder.text("plan.yaml", loaded.recorded)
         recorder.json("timeline.json", loaded.timeline.to_json())
-        recorder.event(
-            "run", state="started", run_id=options.run_id, seed=options.seed, strict=options.strict
-        )
         run = _Run(loaded, stack, options, recorder, stop, listen)
-        ending = await run.execute()
-        recorder.event("run", state="ended", reason=ending.reason, detail=ending.detail, signal=ending.signal)
-    except RecordError as error:
-        log.exception("the record cannot be written")
-        ending = Ending("record_failed", str(error))
+        try:
+            ending = await run.execute()
+        except asyncio.CancelledError:
+            _write_end(recorder, stop.ending or Ending("interrupted", "the run was cancelled"))
+            raise
+        return _write_end(recorder, ending)
     finally:
-        with contextlib.suppress(RecordError):
+        with contextlib.suppress(RecordError):  # by now the ending says it
             recorder.close()
+
+
+def _write_end(recorder: RunRecorder, ending: Ending) -> Ending:
+    """Write the last line and close the record; a run that went well but cannot be written down did not go well."""
+    try:
+        try:
+            recorder.flush()
+        except RecordError as error:
+            ending = _first(ending, _ending_of(error))
+        recorder.event("run", state="ended", reason=ending.reason, detail=ending.detail, signal=ending.signal)
+        recorder.close()
+    except RecordError as error:
+        ending = _first(ending, _ending_of(error))
     return ending
+
+
+def _first(ending: Ending, later: Ending) -> Ending:
+    return later if ending.reason == "completed" else ending
+
+
+def _ending_of(error: Exception) -> Ending:
+    """How a run ended that an error ended."""
+    if isinstance(error, RecordError):
+        return Ending("record_failed", str(error))
+    if isinstance(error, FaultUnhealed):
+        return Ending("unhealed", str(error))
+    if isinstance(error, (StackError, FaultError, EngineError)):
+        return Ending("setup_failed", str(error))
+    return Ending("crashed", _words(error))
 
 
 class _Run:
@@ -116,32 +135,45 @@ class _Run:
         self.options = options
         self.recorder = recorder
         self.stop = stop
-        self.listen = listen
-        self.aborts = AbortWatch(loaded.plan.abort)
+        self.listen: Listener | None = listen
+        self.aborts = AbortWatch(
+            loaded.plan.abort, {name: stream.http.deadline for name, stream in loaded.plan.load.items()}
+        )
         self.epoch_ns = 0
 
     async def execute(self) -> Ending:
-        """Everything between the first and the last line of the record."""
+        """Everything between the first and the last line of the record; raises nothing but a cancellation."""
         try:
+            self._tell(
+                "run",
+                state="started",
+                run_id=self.options.run_id,
+                seed=self.options.seed,
+                strict=self.options.strict,
+            )
             self._tell("stack", state="starting", what=self.stack.describe())
-            system = await self._unless_stopped(self.stack.up())
-            if system is None:
-                return self.stop.ending or Ending("interrupted")
+            system = await self.stop.unless(self.stack.up())
             self._environment(system)
             self._tell("stack", state="up", base_url=system.base_url)
             await self._with_system(system)
-        except StackError as error:
-            self.stop.request(Ending("setup_failed", str(error)))
-        except (FaultError, EngineError) as error:
-            self.stop.request(Ending("setup_failed", str(error)))
+        except Stopped:
+            pass
+        except Exception as error:  # noqa: BLE001 - whatever it is, the run must be wound up and the record say it
+            self._failed(error)
         finally:
-            self._tell("stack", state="stopping")
-            try:
-                await self.stack.down()
-            except StackError as error:
-                self._tell("log", level="error", text=f"the stack did not stop cleanly: {error}")
-            self._tell("stack", state="down")
+            await self._stack_down()
         return self.stop.ending or Ending("completed")
+
+    async def _stack_down(self) -> None:
+        self._tell("stack", state="stopping")
+        try:
+            await self.stack.down()
+        except Exception as error:  # noqa: BLE001 - a stack that did not go down is never a pass
+            ending = Ending("crashed", f"the stack did not stop cleanly: {_words(error)}")
+            self._tell("log", level="error", text=ending.detail)
+            self.stop.request(ending)
+        else:
+            self._tell("stack", state="down")
 
     async def _with_system(self, system: System) -> None:
         async with (
@@ -156,7 +188,7 @@ class _Run:
             observe(self.plan, self.stack, system, self._observed) as observation,
             self._each_second(),
         ):
-            await engine.prepare()
+            await self.stop.unless(engine.prepare())
             self.epoch_ns = now_ns() + LEAD_NS
             self._tell("run", state="epoch", epoch_ns=self.epoch_ns)
             await engine.start(self.epoch_ns)
@@ -169,14 +201,18 @@ class _Run:
 
     async def _operations(self, faults: FaultSession, system: System) -> None:
         for operation in self.timeline.operations:
-            if await self._stopped_before(self.epoch_ns + operation.at_ns):
-                return
+            waiting = asyncio.ensure_future(sleep_until(self.epoch_ns + operation.at_ns))
+            try:
+                if await self.stop.before(waiting):
+                    return
+            finally:
+                await cancelled(waiting)
             try:
                 await self._perform(operation, faults, system)
             except FaultError as error:
                 self._tell("fault", id=operation.subject, step="failed", detail={"error": str(error)})
                 message = f"the fault {operation.subject!r} could not be put in or taken out: {error}"
-                self.stop.request(Ending("setup_failed", message))
+                self.stop.request(replace(_ending_of(error), detail=message))
                 return
 
     async def _perform(self, operation: Operation, faults: FaultSession, system: System) -> None:
@@ -196,31 +232,16 @@ class _Run:
                 pass
 
     async def _drain(self, engine: LoadEngine, observation: Observation) -> None:
-        if self.stop.ending is not None:
-            await engine.abort()
         longest_s = max(stream.http.timeout for stream in self.plan.load.values()) / 1e9
-        await engine.finish(longest_s + DRAIN_MARGIN_S)
+        finishing = asyncio.ensure_future(engine.finish(longest_s + DRAIN_MARGIN_S))
+        try:
+            if await self.stop.before(finishing):
+                # Not cancelled: the last messages are delivered either way.
+                await engine.abort()
+            await finishing
+        finally:
+            await cancelled(finishing)
         await observation.drain()
-
-    async def _stopped_before(self, deadline_ns: int) -> bool:
-        """Wait for the deadline; True if the run was asked to stop first."""
-        waiting = asyncio.ensure_future(sleep_until(deadline_ns))
-        stopping = asyncio.ensure_future(self.stop.event.wait())
-        try:
-            await asyncio.wait({waiting, stopping}, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            await _cancel(waiting, stopping)
-        return self.stop.event.is_set()
-
-    async def _unless_stopped(self, coroutine: Any) -> Any:
-        """The coroutine's result, or None (with the coroutine cancelled) if the run is asked to stop."""
-        working = asyncio.ensure_future(coroutine)
-        stopping = asyncio.ensure_future(self.stop.event.wait())
-        try:
-            await asyncio.wait({working, stopping}, return_when=asyncio.FIRST_COMPLETED)
-            return working.result() if working.done() else None
-        finally:
-            await _cancel(working, stopping)
 
     def _engine(self, system: System) -> LoadEngine:
         return LoadEngine(
@@ -233,24 +254,25 @@ class _Run:
 
     @contextlib.asynccontextmanager
     async def _each_second(self) -> AsyncIterator[None]:
-        async def tick() -> None:
-            while True:
-                await asyncio.sleep(1.0)
-                try:
-                    self.recorder.flush()
-                except RecordError as error:
-                    self.stop.request(Ending("record_failed", str(error)))
-                if self.epoch_ns and (
-                    reason := self.aborts.tripped((now_ns() - self.epoch_ns) // 1_000_000_000)
-                ):
-                    self._tell("abort", reason=reason)
-                    self.stop.request(Ending("aborted", reason))
-
-        ticking = asyncio.create_task(tick())
+        ticking = asyncio.create_task(self._tick())
         try:
             yield
         finally:
-            await _cancel(ticking)
+            await cancelled(ticking)
+
+    async def _tick(self) -> None:
+        """Once a second: what was written goes to the operating system, and abort conditions are asked."""
+        try:
+            while True:
+                await asyncio.sleep(TICK_S)
+                self.recorder.flush()
+                if not self.epoch_ns:
+                    continue
+                if reason := self.aborts.tripped((now_ns() - self.epoch_ns) // 1_000_000_000):
+                    self._tell("abort", reason=reason)
+                    self.stop.request(Ending("aborted", reason))
+        except Exception as error:  # noqa: BLE001 - nobody else flushes and watches: without this the run must end
+            self._failed(error)
 
     def _environment(self, system: System) -> None:
         self.recorder.json(
@@ -273,27 +295,42 @@ class _Run:
         self._tell("fault", id=event.fault_id, step=event.step, at=list(event.at), detail=dict(event.detail))
 
     def _observed(self, observation: dict[str, Any]) -> None:
-        self._guarded(lambda: self.listen(self.recorder.observed(observation)))
+        self._guarded(lambda: self._heard(self.recorder.observed(observation)))
 
     def _message(self, message: dict[str, Any]) -> None:
-        self.aborts.feed(message)
         self._guarded(lambda: self.recorder.message(message))
-        self.listen(message)
+        self._guarded(lambda: self.aborts.feed(message))
+        self._heard(message)
 
     def _tell(self, kind: str, **fields: Any) -> None:
-        self._guarded(lambda: self.listen(self.recorder.event(kind, **fields)))
+        self._guarded(lambda: self._heard(self.recorder.event(kind, **fields)))
 
-    def _guarded(self, write: Callable[[], None]) -> None:
+    def _guarded(self, work: Callable[[], None]) -> None:
         # Called from callbacks of the fault session and the load workers: a full disk must stop the run, not them.
         try:
-            write()
-        except RecordError as error:
-            self.stop.request(Ending("record_failed", str(error)))
+            work()
+        except Exception as error:  # noqa: BLE001 - it ends the run, in good order
+            self._failed(error)
+
+    def _failed(self, error: Exception) -> None:
+        """End the run because of an error. The first of its kind is logged: a full disk is met by every message."""
+        ending = _ending_of(error)
+        met = self.stop.ending.reason if self.stop.ending else None
+        if ending.reason != met and ending.reason in ("crashed", "record_failed"):
+            log.error(
+                "the run ends: %s", ending.detail, exc_info=error if ending.reason == "crashed" else None
+            )
+        self.stop.request(ending)
+
+    def _heard(self, event: dict[str, Any]) -> None:
+        if self.listen is None:
+            return
+        try:
+            self.listen(event)
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - a terminal that is gone ends no run
+            self.listen = None
+            log.warning("the run's progress is not shown any more: %s", _words(error))
 
 
-async def _cancel(*tasks: asyncio.Future[Any]) -> None:
-    for task in tasks:
-        task.cancel()
-    for task in tasks:
-        with contextlib.suppress(asyncio.CancelledError, Exception):
-            await task
+def _words(error: BaseException) -> str:
+    return f"{type(error).__name__}: {error}"

@@ -8,7 +8,7 @@ import pytest
 
 from resilience.plan.schema import Abort
 from resilience.run.abort import AbortWatch
-from resilience.run.ending import PRECEDENCE, Verdict, exit_code, worst
+from resilience.run.ending import PRECEDENCE, Ending, Verdict, exit_code, worst
 
 
 @pytest.mark.parametrize(
@@ -35,6 +35,22 @@ def test_signals_exit_as_shells_expect_unless_a_fault_was_left() -> None:
     assert exit_code(Verdict.UNHEALED, signal=15) == 5
 
 
+@pytest.mark.parametrize(
+    ("reason", "verdict"),
+    [
+        ("completed", "unknown"),
+        ("setup_failed", "setup_failed"),
+        ("unhealed", "unhealed"),
+        ("interrupted", "aborted"),
+        ("record_failed", "aborted"),
+        ("crashed", "aborted"),
+    ],
+)
+def test_ending_alone_never_says_pass_or_fail(reason: str, verdict: str) -> None:
+    """Where the record cannot be judged, how the run ended is all that is known."""
+    assert Ending(reason).verdict is Verdict(verdict)
+
+
 def test_worst_follows_the_precedence_for_every_pair() -> None:
     """Of two verdicts the one that stands earlier decides."""
     for first, second in itertools.combinations(PRECEDENCE, 2):
@@ -42,12 +58,22 @@ def test_worst_follows_the_precedence_for_every_pair() -> None:
     assert worst([]) is Verdict.UNKNOWN
 
 
+def watching(deadline_s: float = 1.0) -> AbortWatch:
+    """A watch on one condition of a stream."""
+    condition = Abort.model_validate({"load": "orders", "errors": "> 20%", "for": "3s"})
+    return AbortWatch([condition], {"orders": int(deadline_s * 1e9)})
+
+
+def told(watch: AbortWatch, second: int, **counts: int) -> None:
+    """One message of a load worker."""
+    watch.feed({"kind": "bins", "load": "orders", "s": second, "n": counts})
+
+
 def watch(shares: list[float]) -> str | None:
     """Ask about one condition, after one second for each error share."""
-    found = AbortWatch([Abort.model_validate({"load": "orders", "errors": "> 20%", "for": "3s"})])
+    found = watching()
     for second, share in enumerate(shares):
-        counts = {"offered": 100, "ok": 100 - int(share * 100), "5xx": int(share * 100)}
-        found.feed({"kind": "bins", "load": "orders", "s": second, "n": counts})
+        told(found, second, offered=100, ok=100 - int(share * 100), **{"5xx": int(share * 100)})
     return found.tripped(len(shares) + 2)
 
 
@@ -60,3 +86,55 @@ def test_abort_trips_when_the_condition_held_long_enough() -> None:
 def test_abort_does_not_trip_early(shares: list[float]) -> None:
     """Too short, interrupted, or just at the bound."""
     assert watch(shares) is None
+
+
+def test_abort_trips_on_a_target_that_never_answers() -> None:
+    """Operations that only hang have failed once they are past their deadline: no outcome is ever reported."""
+    found = watching()
+    tripped = []
+    for now in range(12):
+        if found.tripped(now):
+            tripped.append(now)
+        told(found, now, offered=100)
+    assert tripped[0] == 5  # three seconds that ended two seconds ago
+
+
+def test_abort_trips_on_failures_that_are_reported_long_after_their_second() -> None:
+    """Time-outs of 10 s reach the watch when their seconds are long gone from the window; hanging was enough."""
+    found = watching()
+    tripped = False
+    for now in range(20):
+        tripped = tripped or found.tripped(now) is not None
+        told(found, now, offered=100, ok=60)
+        if now >= 10:
+            told(found, now - 10, timeout=40)
+    assert tripped
+
+
+def test_abort_waits_for_the_deadline_of_a_slow_stream() -> None:
+    """A stream whose deadline is 4 s may take 3.9 s to answer: that is no error."""
+    found = watching(deadline_s=4.0)
+    for now in range(20):
+        assert found.tripped(now) is None, now
+        told(found, now, offered=100)
+        if now >= 4:
+            told(found, now - 4, ok=100)
+
+
+def test_abort_takes_back_what_is_answered_late_after_all() -> None:
+    """The window is counted with what is known now: answers that came since are answers."""
+    found = watching()
+    for second in range(5):
+        told(found, second, offered=100)
+    for second in range(5):
+        told(found, second, degraded=100)
+    assert found.tripped(7) is None
+
+
+def test_abort_is_not_missed_by_a_question_that_comes_late() -> None:
+    """Exactly three bad seconds, and the second in which they fill the window is not asked about."""
+    found = watching()
+    for second, ok in enumerate([100, 0, 0, 0, 100, 100]):
+        told(found, second, offered=100, ok=ok)
+    assert found.tripped(5) is None
+    assert found.tripped(7) is not None

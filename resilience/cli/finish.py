@@ -2,49 +2,73 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import logging
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-
+from resilience.cli.terminal import Terminal, complain
 from resilience.report.console import print_console
 from resilience.report.html import render_html
 from resilience.report.junit import render_junit
 from resilience.report.model import build_model
+from resilience.report.values import ReportModel
 from resilience.run.ending import Ending, Verdict
 from resilience.run.judge import judge_record
-from resilience.run.record import RunReader
+from resilience.run.record import RecordError, RunReader, write_whole
+
+log = logging.getLogger("chaos_spike.finish")
 
 
 def finish(folder: Path, ending: Ending | None = None, *, strict: bool | None = None) -> Verdict:
-    """Judge a record, write `verdict.json`, `report.html` and `junit.xml`, print the verdict.
+    """Judge a record, print the verdict, then write `verdict.json`, `junit.xml` and `report.html`.
 
-    `ending` is what the runner knows and may not have been able to write down (a full disk).
+    `ending` is what the runner knows and may not have been able to write down (a full disk). Once there is a verdict
+    it is returned, also where it cannot be shown or written: then that is said. Raises `RecordError` or `PlanInvalid`
+    where the record cannot be read.
     """
     reader = RunReader(folder)
     verdict = judge_record(reader, strict=strict, ending=ending)
-    write_atomically(folder / "verdict.json", json.dumps(verdict, indent=1, default=str) + "\n")
-    render(reader, verdict)
-    if verdict["verdict"] == Verdict.PASS and verdict["stack"] in ("embedded", "compose"):
-        # A newcomer's next question: would it have noticed?
-        stack = "" if verdict["stack"] == "embedded" else f" STACK={verdict['stack']}"
-        Console().print(
-            f"watch it fail:  CHAOS_SPIKE_LAB_BREAKER=none make chaos-spike{stack}", highlight=False
-        )
+    with _said():
+        model = build_model(reader, verdict)
+        with _said():
+            print_console(model, Terminal())
+            _print_next_question(verdict)
+        with _said():
+            write_whole(folder / "verdict.json", json.dumps(verdict, indent=1, default=str) + "\n")
+            _write_pages(folder, model)
     return Verdict(verdict["verdict"])
 
 
 def render(reader: RunReader, verdict: dict[str, Any]) -> None:
-    """Write the page and the JUnit file of a verdict, and print it."""
+    """Print a verdict, and write its page and its JUnit file. Raises `RecordError` where that cannot be done."""
     model = build_model(reader, verdict)
-    write_atomically(reader.path / "junit.xml", render_junit(model))
-    write_atomically(reader.path / "report.html", render_html(model))
-    print_console(model, Console())
+    print_console(model, Terminal())
+    _write_pages(reader.path, model)
 
 
-def write_atomically(path: Path, text: str) -> None:
-    """Write a whole file or leave the old one."""
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(text, encoding="utf-8")
-    partial.replace(path)
+def _write_pages(folder: Path, model: ReportModel) -> None:
+    write_whole(folder / "junit.xml", render_junit(model))
+    write_whole(folder / "report.html", render_html(model))
+
+
+def _print_next_question(verdict: dict[str, Any]) -> None:
+    """Say how to see it fail: what a newcomer asks next is whether it would have noticed."""
+    if verdict["verdict"] == Verdict.PASS and verdict["stack"] in ("embedded", "compose"):
+        stack = "" if verdict["stack"] == "embedded" else f" STACK={verdict['stack']}"
+        Terminal().print(
+            f"watch it fail:  CHAOS_SPIKE_LAB_BREAKER=none make chaos-spike{stack}", highlight=False
+        )
+
+
+@contextlib.contextmanager
+def _said() -> Iterator[None]:
+    """What fails in here is said and costs no verdict."""
+    try:
+        yield
+    except RecordError as error:
+        complain(error)
+    except Exception:
+        log.exception("the verdict stands, but it could not be shown or written in full")

@@ -20,16 +20,16 @@ def judge(
         typer.Option("--strict/--declared", help="Judge breakers without, or with, declared deviations."),
     ] = None,
 ) -> None:
-    """Judge a run's record again; the exit code is the run's."""
+    """Judge a run's record again; the exit code is the run's, 130 and 143 included."""
     from resilience.cli.finish import finish
     from resilience.plan import PlanInvalid
-    from resilience.run.record import RecordError
+    from resilience.run.record import RecordError, RunReader
 
     try:
-        verdict = finish(run, strict=strict)
+        verdict, signal = finish(run, strict=strict), RunReader(run).signal
     except (RecordError, PlanInvalid) as error:
         fail_usage(str(error))
-    raise typer.Exit(exit_code(verdict))
+    raise typer.Exit(exit_code(verdict, signal))
 
 
 def report(run: RunFolder) -> None:
@@ -40,8 +40,8 @@ def report(run: RunFolder) -> None:
     try:
         reader = RunReader(run)
         verdict = reader.verdict()
+        if not verdict:
+            fail_usage(f"{run} has no verdict.json; judge it first: chaos-spike judge {run}")
+        render(reader, verdict)
     except RecordError as error:
         fail_usage(str(error))
-    if not verdict:
-        fail_usage(f"{run} has no verdict.json; judge it first: chaos-spike judge {run}")
-    render(reader, verdict)

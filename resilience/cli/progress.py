@@ -6,6 +6,7 @@ lines that stay, one per phase, fault step and breaker transition, so that a log
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections import defaultdict
 from types import TracebackType
@@ -15,6 +16,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
+from resilience.cli.terminal import Terminal
 from resilience.plan import LoadedPlan
 
 _SHOWN_STEPS = ("injected", "healed", "verified", "unhealed", "expired", "failed")
@@ -24,7 +26,7 @@ class Progress:
     """Hears every event and message of the run; use as a context manager."""
 
     def __init__(self, loaded: LoadedPlan, console: Console | None = None) -> None:
-        self._console = console or Console()
+        self._console = console or Terminal()
         self._loaded = loaded
         self._epoch_ns = 0
         self._phase = "starting"
@@ -38,16 +40,19 @@ class Progress:
     def __enter__(self) -> Self:
         plan = self._loaded.plan
         seconds = self._loaded.timeline.duration_ns / 1e9
-        self._console.print(Text(f"{plan.name}: {plan.purpose} ({seconds:.0f} s)"))
-        if self._console.is_terminal:
-            self._live.start()
+        # A terminal that is gone is no reason not to run, nor to lose how the run ended.
+        with contextlib.suppress(OSError):
+            self._console.print(Text(f"{plan.name}: {plan.purpose} ({seconds:.0f} s)"))
+            if self._console.is_terminal:
+                self._live.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._console.is_terminal:
-            self._live.stop()
+        with contextlib.suppress(OSError):
+            if self._console.is_terminal:
+                self._live.stop()
 
     def heard(self, event: dict[str, Any]) -> None:
         """Take one event of the record or one message of the load."""

@@ -3,22 +3,29 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import random
 import secrets
 import shlex
-import signal
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from resilience.cli.plan import print_timeline
 from resilience.cli.scenarios import load_or_exit
+from resilience.cli.signals import Signals
+from resilience.cli.terminal import complain
 from resilience.plan import LoadedPlan
-from resilience.run.ending import EXIT_CODES, Ending, Verdict, exit_code, worst
+from resilience.run.ending import Ending, Verdict, exit_code, worst
+
+if TYPE_CHECKING:  # imported when it runs: `--help` stays fast
+    from resilience.run.interpreter import RunOptions
+
+log = logging.getLogger("chaos_spike.run")
 
 
 class StackKind(StrEnum):
@@ -63,14 +70,16 @@ def run(
             print_timeline(plan.timeline)
         return
     chosen_seed = random.SystemRandom().getrandbits(32) if seed is None else seed
-    codes: dict[Verdict, int] = {}
-    for name, plan in zip(names, loaded, strict=True):
-        command = _command(name, stack, chosen_seed, strict, overlay or (), setting or ())
-        verdict, ending = _run_one(plan, stack, out, chosen_seed, workers, strict, command)
-        codes[verdict] = exit_code(verdict, ending.signal)
-        if ending.signal:
-            break
-    raise typer.Exit(codes[worst(codes)])
+    verdicts: list[Verdict] = []
+    with Signals() as signals:
+        for name, plan in zip(names, loaded, strict=True):
+            if signals.number:
+                break
+            command = _command(name, stack, chosen_seed, strict, overlay or (), setting or ())
+            options = _options(plan, out, chosen_seed, workers, strict, command)
+            verdicts.append(_run_one(plan, stack, options, signals))
+        code = exit_code(worst(verdicts), signals.number)
+    raise typer.Exit(code)
 
 
 def _check_stack(loaded: LoadedPlan, stack: StackKind) -> None:
@@ -82,20 +91,15 @@ def _check_stack(loaded: LoadedPlan, stack: StackKind) -> None:
         fail_usage(f"{loaded.source} is written for the lab; run it with --stack embedded or compose")
 
 
-def _run_one(
-    loaded: LoadedPlan, stack: StackKind, out: Path, seed: int, workers: int, strict: bool, command: str
-) -> tuple[Verdict, Ending]:
+def _options(
+    loaded: LoadedPlan, out: Path, seed: int, workers: int, strict: bool, command: str
+) -> RunOptions:
     from faults.journal import default_state_dir
-    from resilience.cli.finish import finish
-    from resilience.cli.progress import Progress
-    from resilience.cli.stacks import make_stack
-    from resilience.lab.system import StackError
-    from resilience.run.interpreter import RunOptions, Stop, run_plan
-    from resilience.run.record import RecordError
+    from resilience.run.interpreter import RunOptions
 
     stamp = datetime.now(tz=UTC).strftime("%Y%m%d-%H%M%S")
     run_id = secrets.token_hex(3)
-    options = RunOptions(
+    return RunOptions(
         folder=out / f"{stamp}-{loaded.plan.name}-{run_id}",
         state_dir=default_state_dir(),
         seed=seed,
@@ -104,26 +108,58 @@ def _run_one(
         strict=strict,
         command=command,
     )
+
+
+def _run_one(loaded: LoadedPlan, stack: StackKind, options: RunOptions, signals: Signals) -> Verdict:
+    """Run and judge one plan. Whatever happens to it, the plans before it keep their say in the exit code."""
+    from resilience.lab.system import StackError
+    from resilience.run.record import RecordError
+
+    try:
+        ending = _execute(loaded, stack, options, signals)
+    except (RecordError, StackError) as error:  # nothing was started, and there is no record
+        complain(error)
+        return Verdict.SETUP_FAILED
+    except Exception as error:
+        log.exception("the run crashed")
+        complain(f"{type(error).__name__}: {error}")
+        return Verdict.ABORTED
+    return _judged(options.folder, ending)
+
+
+def _execute(loaded: LoadedPlan, stack: StackKind, options: RunOptions, signals: Signals) -> Ending:
+    from resilience.cli.progress import Progress
+    from resilience.cli.stacks import make_stack
+    from resilience.run.interpreter import run_plan
+    from resilience.run.stop import Stop
+
     progress = Progress(loaded)
 
     async def execute() -> Ending:
         stop = Stop()
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGINT, signal.SIGTERM):
-            name = signal.Signals(number).name
-            ending = Ending("interrupted", f"stopped by {name}", signal=number)
-            loop.add_signal_handler(number, stop.request, ending)
-        return await run_plan(
-            loaded, make_stack(stack, loaded.plan), options, stop=stop, listen=progress.heard
-        )
+        with signals.stopping(stop):
+            made = make_stack(stack, loaded.plan)
+            return await run_plan(loaded, made, options, stop=stop, listen=progress.heard)
+
+    with progress:
+        return asyncio.run(execute())
+
+
+def _judged(folder: Path, ending: Ending) -> Verdict:
+    """The verdict on a run that was started; how it ended, where its record cannot be judged."""
+    from resilience.cli.finish import finish
+    from resilience.run.record import RecordError
 
     try:
-        with progress:
-            ending = asyncio.run(execute())
-        return finish(options.folder, ending), ending
-    except (RecordError, StackError) as error:
-        typer.echo(f"chaos-spike: {error}", err=True)
-        raise typer.Exit(EXIT_CODES[Verdict.SETUP_FAILED]) from error
+        return finish(folder, ending)
+    except RecordError as error:
+        complain(error)
+    except Exception as error:
+        log.exception("the run cannot be judged")
+        complain(f"{folder} cannot be judged: {type(error).__name__}: {error}")
+    if ending.detail:
+        complain(ending.detail)
+    return ending.verdict
 
 
 def _command(name: str, stack: StackKind, seed: int, strict: bool, overlays: object, settings: object) -> str:
@@ -132,8 +168,16 @@ def _command(name: str, stack: StackKind, seed: int, strict: bool, overlays: obj
     words += ["--strict"] if strict else []
     for option, values in (("--overlay", overlays), ("--set", settings)):
         for value in values if isinstance(values, list) else ():
-            words += [option, str(value)]
+            words += [option, _shown(str(value)) if option == "--set" else str(value)]
     lab = [
         f"{key}={shlex.quote(value)}" for key, value in os.environ.items() if key == "CHAOS_SPIKE_LAB_BREAKER"
     ]
     return " ".join([*lab, shlex.join(words)])
+
+
+def _shown(setting: str) -> str:
+    """A setting as reports may show it: what goes into requests, or says how to reach a system, may be a secret."""
+    key, _, _ = setting.partition("=")
+    first, *rest = key.split(".")
+    secret = first == "external" or (first == "load" and (len(rest) < 2 or rest[1] == "http"))
+    return f"{key}=(redacted)" if secret else setting

@@ -9,7 +9,8 @@ from pathlib import Path
 from resilience.plan.loader import DataUnreadable, LoadedPlan, Rows, load_text
 from resilience.plan.problems import PlanInvalid, Problem
 
-MAX_PLAN_BYTES = 1_000_000
+MAX_BYTES = 200_000
+"""Of a plan, or of a data file: its rows stand in the record, which is read when the run is judged."""
 
 
 def load_plan(
@@ -32,8 +33,8 @@ def load_plan(
 
 def _read(path: Path) -> str:
     try:
-        if path.stat().st_size > MAX_PLAN_BYTES:
-            message = f"larger than {MAX_PLAN_BYTES} bytes; a plan is a page or two"
+        if path.stat().st_size > MAX_BYTES:
+            message = f"larger than {MAX_BYTES} bytes; a plan is a page or two"
             raise PlanInvalid([Problem((), message)], str(path))
         return path.read_text(encoding="utf-8")
     except OSError as error:
@@ -44,9 +45,9 @@ def _read(path: Path) -> str:
 
 def _rows(path: Path) -> Rows:
     try:
-        if path.stat().st_size > MAX_PLAN_BYTES:
+        if path.stat().st_size > MAX_BYTES:
             raise DataUnreadable(
-                f"{path} is larger than {MAX_PLAN_BYTES} bytes; its rows stand in every record"
+                f"{path} is larger than {MAX_BYTES} bytes; its rows would stand in every record"
             )
         # Spreadsheets like to begin with a byte order mark.
         with path.open(encoding="utf-8-sig", newline="") as file:

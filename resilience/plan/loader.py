@@ -15,7 +15,7 @@ from pydantic import ValidationError
 
 from resilience.plan.compile import compile_plan
 from resilience.plan.layers import Layers
-from resilience.plan.messages import TAGS, problem_of
+from resilience.plan.messages import TAGS, problems_of
 from resilience.plan.problems import PlanInvalid, Problem
 from resilience.plan.recording import recordable
 from resilience.plan.requests import NO_HOST, http_request
@@ -71,7 +71,7 @@ def load_text(
     try:
         plan = Plan.model_validate(values)
     except ValidationError as error:
-        raise layers.invalid(problem_of(e) for e in error.errors()) from error
+        raise layers.invalid(problems_of(error.errors())) from error
     try:
         timeline = compile_plan(plan, filled=environment is not None)
     except PlanInvalid as error:

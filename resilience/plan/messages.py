@@ -1,6 +1,6 @@
 """Pydantic's errors in our words. Pure.
 
-`problem_of` translates one error; for an unknown key it walks the schema's annotations to the model in question, so
+`problems_of` translates them one by one; for an unknown key it walks the schema's annotations to the model in question, so
 that the suggestion is a key that is valid just there.
 """
 
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import types
 import typing
+from collections.abc import Iterator, Sequence
 from typing import Annotated, Any, get_args, get_origin
 
 from pydantic import BaseModel, Tag
@@ -17,6 +18,16 @@ from resilience.plan.schema import EXPECTATION_KEYS, Plan
 
 TAGS = frozenset({"Ramp", "Constant", *EXPECTATION_KEYS})
 """What a union adds to the path of an error: it stands in no text."""
+
+
+def problems_of(errors: Sequence[Any]) -> Iterator[Problem]:
+    """Pydantic's errors in our words, without those that only follow from others."""
+    places = [tuple(error["loc"]) for error in errors]
+    for error, path in zip(errors, places, strict=True):
+        # A sequence whose entries are wrong is also said to have too few of them.
+        follows = error["type"] == "too_short" and any(p[: len(path)] == path and p != path for p in places)
+        if not follows:
+            yield problem_of(error)
 
 
 def problem_of(error: Any) -> Problem:
@@ -29,8 +40,11 @@ def problem_of(error: Any) -> Problem:
         )
     if kind == "missing":
         return Problem(path[:-1], f"the key {path[-1]!r} is missing", at_key=True)
-    if kind == "value_error":
-        return Problem(path, message.removeprefix("Value error, "))
+    if kind in ("value_error", "too_short"):
+        empty = kind == "too_short"
+        return Problem(
+            path, "is empty; it needs at least one entry" if empty else message.removeprefix("Value error, ")
+        )
     if kind == "string_pattern_mismatch":
         return Problem(path, f"{error['input']!r} is not a name; use letters, digits, '_', '-' and '.'")
     if path and path[-1] == "[key]":

@@ -326,7 +326,9 @@ def _expectation_kind(value: object) -> str:
     for tag, key in EXPECTATION_KEYS.items():
         if key in keys:
             return tag
-    return "ConformsExpectation" if "breaker" in keys else "LoadExpectation"
+    if "breaker" in keys:
+        return "OpensExpectation" if "fault" in keys else "ConformsExpectation"
+    return "LoadExpectation"
 
 
 Expectation = Annotated[

@@ -28,7 +28,8 @@ def breaker_problems(plan: Plan) -> Iterator[Problem]:
                 find_dialect(breaker.dialect, path="dialect")
             written_spec(breaker)
         except SpecError as error:
-            yield Problem((*path, *error.path.split(".")), error.message)
+            unknown_key = error.message.startswith("unknown key")
+            yield Problem((*path, *error.path.split(".")), error.message, at_key=unknown_key)
 
 
 def written_spec(breaker: Breaker) -> BreakerSpec | None:

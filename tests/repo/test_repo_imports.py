@@ -32,9 +32,12 @@ PURE = (
     "faults/proxy/wire.py",
     "faults/blast_radius.py",
     "faults/lease.py",
+    "faults/redact.py",
     "resilience/plan/",
     "resilience/load/schedule.py",
     "resilience/load/model.py",
+    "resilience/load/requests.py",
+    "resilience/load/template.py",
     "resilience/metrics/",
     "resilience/breaker/",
     "resilience/analysis/",
@@ -47,6 +50,7 @@ PURE = (
 )
 PURE_EXCEPT = (
     "resilience/breaker/observers/",  # edges: they listen and poll
+    "resilience/plan/files.py",  # reads plans, overlays and data files
     "resilience/report/live.py",  # serves the page while a run goes on
 )
 JOINERS = ("resilience/run/", "resilience/cli/", "resilience/pytest_plugin")
@@ -99,6 +103,21 @@ def test_pure_core_imports_no_edge(path: Path) -> None:
             assert node.attr in ("Random", "SystemRandom"), (
                 f"line {node.lineno}: the global generator is not seeded"
             )
+
+
+@pytest.mark.parametrize("path", [p for p in modules() if is_pure(p) and "/plan/" in name_of(p)], ids=name_of)
+def test_plan_reads_no_file_and_draws_in_no_edge(path: Path) -> None:
+    """Plans are functions of texts: what they import of ours is pure, too, and only `files` opens anything."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    called = {node.func for node in ast.walk(tree) if isinstance(node, ast.Call)}
+    names = {f.id if isinstance(f, ast.Name) else getattr(f, "attr", "") for f in called}
+    assert not names & {"open", "read_text", "read_bytes", "write_text", "write_bytes", "getenv"}
+    if path.name == "__init__.py":
+        return  # the package's face offers `load_plan` beside the rest
+    for name in imports_of(path):
+        module = ROOT / f"{name.replace('.', '/')}.py"
+        if name.split(".")[0] in PACKAGES and module.exists():
+            assert is_pure(module), f"{name_of(path)} imports {name}"
 
 
 def test_only_joiners_join_load_faults_and_checkers() -> None:

@@ -53,7 +53,7 @@ def problems(text: str) -> str:
         ('p95: "< 150ms"', "p59: 3", "unknown key 'p59'; did you mean 'p99'?"),
         ("load: quotes, observe", "load: quote, observe", "breakers.pricing.load: no load 'quote'; did you mean 'quotes'?"),
         ("rise: 2s", "rise: 30s", "rise and fall together are longer than the phase"),
-        ("name: spike", "name: [x", "plan.yaml:"),
+        ("name: spike", "name: [x", "plan.yaml:6:29: expected ',' or ']', but got '}'"),
         ("  - {name: baseline", "  - {name: spike", "the phase 'spike' exists already"),
         ("toxic: {type: latency, attributes: {latency: 2000}}, ", "", "exactly one of them"),
         ("lab: {}", "", "name the system"),
@@ -68,13 +68,23 @@ def test_loader_says_where_and_what(old: str, new: str, said: str) -> None:
 
 
 def test_loader_reports_all_problems_at_once_in_order() -> None:
-    """Two mistakes are two lines, in the order of the file."""
-    text = problems(
-        PLAN.replace("prcing", "x").replace("ramp: 40/s", "ramp: 40").replace("within: 5s", "wthin: 5s")
-    )
-    lines = [line for line in text.splitlines() if line.startswith("plan.yaml:")]
-    assert len(lines) >= 2
-    assert lines == sorted(lines, key=lambda line: int(line.split(":")[1]))
+    """Several mistakes are as many lines, in the order of the file: of its shape, and then of its names."""
+    shape = PLAN
+    for old, new in (("ramp: 40/s", "ramp: 40"), ("within: 5s", "wthin: 5s"), ("version: 1", "version: 2")):
+        assert old in shape
+        shape = shape.replace(old, new)
+    places = [":".join(line.split(":")[:3]) for line in problems(shape).splitlines()]
+    assert places == ["plan.yaml:1:10", "plan.yaml:12:41", "plan.yaml:19:3", "plan.yaml:19:42"]
+    names = PLAN
+    for old, new in (
+        ("proxy: pricing", "proxy: x"),
+        ("wire: pricing", "wire: x"),
+        ("fault: slow", "fault: x"),
+    ):
+        assert old in names
+        names = names.replace(old, new)
+    places = [":".join(line.split(":")[:3]) for line in problems(names).splitlines()]
+    assert places == ["plan.yaml:14:23", "plan.yaml:16:43", "plan.yaml:19:36"]
 
 
 @pytest.mark.parametrize("text", ["", "- 1\n", "a: [\n", "\x00", "version: 1\nversion: 1\n", "&a [*a]"])
@@ -133,7 +143,14 @@ def test_settings_and_overlays_change_single_values() -> None:
 def test_data_file_is_read_beside_the_plan(tmp_path: Path) -> None:
     """Rows come from the CSV beside the plan; a missing file is a problem of that key."""
     (tmp_path / "p.yaml").write_text(PLAN.replace('[{sku: "1"}]', "skus.csv"))
-    with pytest.raises(PlanInvalid, match=r"load.quotes.http.data: .*skus.csv cannot be read"):
+    place = r"p.yaml:11:13: load.quotes.http.data: .*skus.csv "
+    with pytest.raises(PlanInvalid, match=place + "cannot be read"):
+        load_plan(tmp_path / "p.yaml", environment={})
+    (tmp_path / "skus.csv").write_text("sku\n")
+    with pytest.raises(PlanInvalid, match=place + "has no rows"):
+        load_plan(tmp_path / "p.yaml", environment={})
+    (tmp_path / "skus.csv").write_text("sku\n" + "1\n" * 100_001)
+    with pytest.raises(PlanInvalid, match=place + "is larger"):
         load_plan(tmp_path / "p.yaml", environment={})
     (tmp_path / "skus.csv").write_text("sku\n1\n2\n")
     loaded = load_plan(tmp_path / "p.yaml", environment={})

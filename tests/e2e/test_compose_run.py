@@ -163,6 +163,15 @@ def _wait_for(
         time.sleep(0.05)
 
 
+def _wait_until_creating(noted: Path) -> None:
+    """Until compose is in the middle of its work."""
+    deadline = time.monotonic() + 60
+    while not list(noted.glob("*.json")):
+        assert time.monotonic() < deadline, "no project was noted within 60 s"
+        time.sleep(0.05)
+    time.sleep(1.5)
+
+
 async def _toxics(admin_urls: list[str]) -> int | None:
     """How many toxics and disabled proxies the servers have; `None` while one does not answer."""
     count = 0
@@ -215,10 +224,7 @@ def test_next_run_sweeps_what_a_dead_one_left(tmp_path: Path) -> None:
     """A runner killed while its stack was coming up: the next start takes the remains down."""
     process = _background(tmp_path)
     noted = tmp_path / "state" / "stacks"
-    deadline = time.monotonic() + 60
-    while not list(noted.glob("*.json")) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    time.sleep(1.5)
+    _wait_until_creating(noted)
     process.kill()
     process.wait()
     left = list(noted.glob("*.json"))
@@ -232,10 +238,11 @@ def test_interrupt_while_coming_up_leaves_nothing(tmp_path: Path) -> None:
     """SIGINT before the lab is up: exit 130, and nothing stays."""
     process = _background(tmp_path)
     try:
-        _wait_for(tmp_path, lambda e: e["kind"] == "stack" and e["state"] == "starting", process)
-        time.sleep(3)
+        _wait_until_creating(tmp_path / "state" / "stacks")
+        asked = time.monotonic()
         process.send_signal(signal.SIGINT)
         assert process.wait(60) == 130
+        assert time.monotonic() - asked < 20, "it waited for the lab to come up"
     finally:
         process.kill()
         process.wait()

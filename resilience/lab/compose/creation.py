@@ -11,6 +11,7 @@ Replicas' admin ports are the engine's choice. On Linux compose dies with its ru
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ctypes
 import os
 import signal
@@ -99,7 +100,9 @@ class Creation:
                 await asyncio.sleep(_POLL_S)
         finally:
             if process.returncode is None:
-                process.kill()
+                # Its whole session: v2 is a plugin, the child of the program that we started.
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGKILL)
                 await process.wait()
 
     def _why(self, container: Container, trouble: str) -> str:

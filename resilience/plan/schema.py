@@ -322,7 +322,7 @@ EXPECTATION_KEYS = {
 
 
 def _expectation_kind(value: object) -> str:
-    keys = set(value) if isinstance(value, dict) else set(type(value).model_fields)  # type: ignore[attr-defined]
+    keys = set(value) if isinstance(value, dict) else set(getattr(type(value), "model_fields", ()))
     for tag, key in EXPECTATION_KEYS.items():
         if key in keys:
             return tag

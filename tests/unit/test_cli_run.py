@@ -1,0 +1,230 @@
+"""The command around runs: exit codes over several plans, signals at any moment, readers that go away, full disks."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from run_sample import PLAN, record
+from typer.testing import CliRunner
+
+from resilience.cli import finish as finishing
+from resilience.cli import run as running
+from resilience.cli.main import app
+from resilience.cli.signals import Signals
+from resilience.run.ending import Ending, Verdict
+from resilience.run.record import RecordError
+from resilience.run.stop import Stop
+
+FULL = Path("/dev/full")
+
+
+@pytest.fixture
+def outcomes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
+    """Run one plan for each outcome: a verdict, an error to raise, or a verdict after a signal. Gives the exit code."""
+    (tmp_path / "plan.yaml").write_text(PLAN)
+    asked: list[Any] = []
+
+    def execute(*_: object) -> Ending:
+        outcome = asked.pop(0)
+        if isinstance(outcome, Exception):
+            raise outcome
+        if isinstance(outcome, int):
+            signal.raise_signal(outcome)
+            return Ending("interrupted", "stopped", signal=outcome)
+        return Ending(outcome)
+
+    def judged(_: Path, ending: Ending) -> Verdict:
+        return Verdict.ABORTED if ending.reason == "interrupted" else Verdict(ending.reason)
+
+    monkeypatch.setattr(running, "_execute", execute)
+    monkeypatch.setattr(running, "_judged", judged)
+
+    def run(*wanted: Any) -> int:
+        asked[:] = wanted
+        plans = [str(tmp_path / "plan.yaml")] * len(wanted)
+        done = CliRunner().invoke(app, ["run", *plans, "--out", str(tmp_path / "out")])
+        assert done.exception is None or isinstance(done.exception, SystemExit), done.exception
+        run.left = len(asked)  # type: ignore[attr-defined]
+        return done.exit_code
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("wanted", "code"),
+    [
+        (["pass", "pass"], 0),
+        (["pass", RecordError("cannot be written")], 6),
+        (["unhealed", RecordError("cannot be written")], 5),
+        (["fail", RecordError("cannot be written")], 1),
+        (["pass", ValueError("a bug of ours"), "pass"], 4),
+        (["unhealed", signal.SIGINT], 5),
+        (["fail", signal.SIGINT], 130),
+        ([signal.SIGTERM], 143),
+    ],
+)
+def test_exit_code_is_the_worst_of_all_plans(
+    outcomes: Callable[..., int], wanted: list[Any], code: int
+) -> None:
+    """No plan's error takes the word from one before it."""
+    assert outcomes(*wanted) == code
+
+
+def test_signal_stops_the_plans_that_come_after(outcomes: Callable[..., int]) -> None:
+    """One Ctrl-C is enough."""
+    assert outcomes("pass", signal.SIGINT, "pass", "pass") == 130
+    assert outcomes.left == 2  # type: ignore[attr-defined]
+
+
+def test_signal_while_judging_loses_no_verdict(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The verdict is finished, printed and written; then the command exits as the signal wants."""
+    (tmp_path / "plan.yaml").write_text(PLAN)
+
+    def execute(_: Any, __: Any, options: Any, *___: Any) -> Ending:
+        record(options.folder)
+        return Ending("completed")
+
+    judge = finishing.judge_record
+
+    def interrupted(*args: Any, **named: Any) -> dict[str, Any]:
+        signal.raise_signal(signal.SIGTERM)
+        return judge(*args, **named)
+
+    monkeypatch.setattr(running, "_execute", execute)
+    monkeypatch.setattr(finishing, "judge_record", interrupted)
+    done = CliRunner().invoke(app, ["run", str(tmp_path / "plan.yaml"), "--out", str(tmp_path / "out")])
+    assert done.exit_code == 143, done.output
+    assert "PASS" in done.output
+    (folder,) = (tmp_path / "out").iterdir()
+    assert (folder / "verdict.json").is_file()
+    assert (folder / "report.html").is_file()
+
+
+async def test_signal_asks_the_run_to_stop_and_handlers_are_given_back() -> None:
+    """Also when it came before the run's loop was there; the second signal changes nothing."""
+    before = signal.getsignal(signal.SIGINT)
+    with Signals() as signals:
+        stop = Stop()
+        with signals.stopping(stop):
+            signal.raise_signal(signal.SIGINT)
+            signal.raise_signal(signal.SIGTERM)
+            await asyncio.wait_for(stop.event.wait(), 5)
+        assert stop.ending == Ending("interrupted", "stopped by SIGINT", signal=2)
+        late = Stop()
+        with signals.stopping(late):
+            assert late.ending is not None
+    assert signal.getsignal(signal.SIGINT) is before
+    assert signals.number == signal.SIGINT
+
+
+def test_record_that_cannot_be_judged_is_judged_by_its_ending(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Never a pass and never a fail; what ended the run is said."""
+    assert running._judged(tmp_path, Ending("record_failed", "the disk is full")) is Verdict.ABORTED
+    assert running._judged(tmp_path, Ending("completed")) is Verdict.UNKNOWN
+    said = capsys.readouterr().err
+    assert "not a run record" in said
+    assert "the disk is full" in said
+
+
+@pytest.mark.skipif(not FULL.exists(), reason="needs /dev/full")
+def test_full_disk_while_writing_the_verdict_is_one_message(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The verdict is printed first, and is the exit code all the same."""
+    record(tmp_path / "run")
+    (tmp_path / "run" / "verdict.json.partial").symlink_to(FULL)
+    assert finishing.finish(tmp_path / "run") is Verdict.PASS
+    out, err = capsys.readouterr()
+    assert "PASS" in out
+    assert err.count("chaos-spike:") == 1
+    assert "verdict.json cannot be written: No space left" in err
+
+
+def test_page_that_cannot_be_made_costs_no_verdict(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A bug in a report is not a failure of what was tested."""
+    record(tmp_path / "run")
+    monkeypatch.setattr(finishing, "render_junit", lambda _: 1 // 0)
+    assert finishing.finish(tmp_path / "run") is Verdict.PASS
+    assert (tmp_path / "run" / "verdict.json").is_file()
+
+
+def test_reader_that_goes_away_does_not_change_the_exit_code(tmp_path: Path) -> None:
+    """`judge ... | head -0`: rich would exit with 1, which means "fail"."""
+    record(tmp_path / "run")
+    reading, writing = os.pipe()
+    os.close(reading)
+    done = subprocess.run(
+        [sys.executable, "-m", "resilience.cli.main", "judge", str(tmp_path / "run")],
+        stdout=writing,
+        stderr=subprocess.PIPE,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    os.close(writing)
+    assert done.returncode == 0, done.stderr
+    assert "Traceback" not in done.stderr
+    assert (tmp_path / "run" / "report.html").is_file()
+
+
+def test_judging_again_exits_with_the_signal_of_the_run(tmp_path: Path) -> None:
+    """The exit code is the run's."""
+    ended = {"reason": "interrupted", "detail": "stopped by SIGINT", "signal": 2}
+    record(tmp_path / "run", ended=ended)
+    assert CliRunner().invoke(app, ["judge", str(tmp_path / "run")]).exit_code == 130
+
+
+@pytest.mark.parametrize(
+    ("name", "line"),
+    [
+        ("events.jsonl", '{"t": 1, "kind": "run"}'),
+        ("events.jsonl", "[]"),
+        ("events.jsonl", '{"kind": "log"}'),
+        ("samples/bins.jsonl", '{"kind": "bins"}'),
+    ],
+)
+def test_judging_an_edited_record_is_a_usage_error(tmp_path: Path, name: str, line: str) -> None:
+    """One message with the place, exit 2, no traceback."""
+    record(tmp_path / "run")
+    with (tmp_path / "run" / name).open("a") as file:
+        file.write(line + "\n")
+    done = CliRunner().invoke(app, ["judge", str(tmp_path / "run")])
+    assert done.exit_code == 2
+    assert isinstance(done.exception, SystemExit)
+    assert f"{name}:" in done.output.replace("\n", "")
+
+
+def test_judging_a_plan_that_is_not_text_is_a_usage_error(tmp_path: Path) -> None:
+    """Not UTF-8: exit 2, no traceback."""
+    record(tmp_path / "run")
+    (tmp_path / "run" / "plan.yaml").write_bytes(b"name: \xff\n")
+    done = CliRunner().invoke(app, ["judge", str(tmp_path / "run")])
+    assert done.exit_code == 2
+    assert isinstance(done.exception, SystemExit)
+
+
+def test_command_of_a_report_shows_no_secret() -> None:
+    """Settings of requests and of external systems are named, not shown; others are."""
+    settings = [
+        "load.orders.http.headers.Authorization=Bearer s3cret",
+        "load.orders={http: {url: s3cret}}",
+        "load={orders: s3cret}",
+        "external.base_url=http://user:s3cret@host",
+        "load.orders.rate=20/s",
+        "name=demo",
+    ]
+    command = running._command("breaker", running.StackKind.EMBEDDED, 1, False, [], settings)
+    assert "s3cret" not in command
+    assert "'load.orders.http.headers.Authorization=(redacted)'" in command
+    assert "load.orders.rate=20/s" in command
+    assert "name=demo" in command

@@ -6,17 +6,22 @@ unknown path, wrong method, browser) and the bytes of its answers are part of th
 Who may talk to it: whoever can change proxies can break a system, so in the default mode requests that a web page
 could have made are refused: a browser's User-Agent (as in Toxiproxy), any `Origin`, and a `Host` that is
 neither an address nor `localhost` nor named by `allow_hosts` (DNS rebinding). With a `token`, every request
-needs `Authorization: Bearer <token>`. Bodies are bounded by `max_body_bytes`.
+needs `Authorization: Bearer <token>`.
+
+Bounds: bodies by `max_body_bytes`, connections by `max_connections`. Where one too many comes, the oldest one is closed:
+whoever holds connections open without using them cannot keep out whoever has something to heal.
 """
 
 from __future__ import annotations
 
+import asyncio
 import hmac
 import ipaddress
 import logging
 from dataclasses import dataclass
 
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 
 from faults.proxy import wire
 from faults.proxy.control import Control
@@ -37,6 +42,7 @@ class Guard:
     allow_hosts: frozenset[str] = frozenset()
     token: str | None = None
     max_body_bytes: int = 4 * 1024 * 1024
+    max_connections: int = 512
 
     def refusal(self, host: str | None, origin: str | None, authorization: str | None) -> ApiError | None:
         """Say why a request is refused, None where it is not."""
@@ -64,6 +70,23 @@ class Guard:
         return True
 
 
+def _is_ours(record: logging.LogRecord) -> bool:
+    """Whether a record is about us: what a client garbled was answered with 400, and is no error of the server's."""
+    return record.exc_info is None or not isinstance(record.exc_info[1], HttpProcessingError)
+
+
+class _BoundedServer(web.Server):
+    """Closes the oldest connection where there would be too many."""
+
+    most = 512
+
+    def connection_made(self, handler: web.RequestHandler, transport: asyncio.Transport) -> None:
+        """Make room, then take the connection."""
+        if len(self.connections) >= self.most:
+            self.connections[0].force_close()
+        super().connection_made(handler, transport)
+
+
 class Api:
     """Answers HTTP requests for one `Control`."""
 
@@ -75,7 +98,10 @@ class Api:
 
     async def start(self, host: str, port: int) -> list[tuple[str, int]]:
         """Listen on `host:port` (0 for any); return the addresses in use. Raises OSError."""
-        server = web.Server(self._handle, access_log=None, keepalive_timeout=_KEEPALIVE_S)
+        quiet = _log.getChild("http")
+        quiet.addFilter(_is_ours)
+        server = _BoundedServer(self._handle, access_log=None, keepalive_timeout=_KEEPALIVE_S, logger=quiet)
+        server.most = self._guard.max_connections
         self._runner = web.ServerRunner(server, handle_signals=False, shutdown_timeout=1.0)
         await self._runner.setup()
         await web.TCPSite(self._runner, host, port, backlog=256).start()

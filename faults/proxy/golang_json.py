@@ -5,18 +5,18 @@ Python's `json`: only the first value is read and whatever follows is ignored; n
 since 1e3 is not an integer there; object keys keep their order and may repeat; invalid UTF-8 becomes U+FFFD.
 
 Pure: bytes in, a tree out. Objects come out as `Members`, numbers as `Number`, the rest as Python's own.
-Deliberately not here: which fields a request has (`wire.py`). Nesting deeper than `MAX_DEPTH` is refused.
+Deliberately not here: which fields a request has (`requests.py`). Nesting deeper than `MAX_DEPTH` is refused, as in Go;
+what is open is kept on a stack of our own, since Python's would not reach that deep.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NoReturn, Union
 
 __all__ = ["MAX_DEPTH", "GoJSONError", "Members", "Number", "Tree", "decode_first"]
 
-MAX_DEPTH = 100  # Go allows 10000; no request of this API nests more than four levels
+MAX_DEPTH = 10_000
 
 _SPACE = b" \t\r\n"
 _DIGITS = b"0123456789"
@@ -54,7 +54,7 @@ def decode_first(data: bytes) -> Tree:
     """Read the first JSON value of `data`; raise `GoJSONError` with Go's message."""
     if not data.strip(_SPACE):
         raise GoJSONError("EOF")
-    return _Reader(data).value(0)
+    return _Reader(data).value()
 
 
 def _quoted(byte: int) -> str:
@@ -70,8 +70,31 @@ def _quoted(byte: int) -> str:
     return f"'{chr(byte)}'"
 
 
+class _Open:
+    """An object or array that is not over; `key` is that of the value to come."""
+
+    __slots__ = ("_elements", "_pairs", "is_object", "key")
+
+    def __init__(self, *, is_object: bool) -> None:
+        self.is_object = is_object
+        self.key = ""
+        self._pairs: list[tuple[str, Tree]] = []
+        self._elements: list[Tree] = []
+
+    def take(self, value: Tree) -> None:
+        """Add a value."""
+        if self.is_object:
+            self._pairs.append((self.key, value))
+        else:
+            self._elements.append(value)
+
+    def made(self) -> Tree:
+        """Return what it has become."""
+        return Members(tuple(self._pairs)) if self.is_object else self._elements
+
+
 class _Reader:
-    """A recursive descent whose error points are those of Go's state machine."""
+    """A descent whose error points are those of Go's state machine."""
 
     def __init__(self, data: bytes) -> None:
         self._data = data
@@ -90,55 +113,66 @@ class _Reader:
             self._at += 1
         return self._peek()
 
-    def value(self, depth: int) -> Tree:
-        if depth > MAX_DEPTH:
-            raise GoJSONError("exceeded max depth")
+    def value(self) -> Tree:
+        """Read one value, however deep."""
+        stack: list[_Open] = []
+        while True:
+            value, opened = self._begin(len(stack))
+            if opened is not None:
+                stack.append(opened)
+                continue
+            while stack:
+                stack[-1].take(value)
+                if not self._is_over(stack[-1]):
+                    break
+                value = stack.pop().made()
+            else:
+                return value
+
+    def _begin(self, depth: int) -> tuple[Tree, _Open | None]:
+        """Read a scalar or an empty container; or open one, up to where its first value begins."""
         byte = self._skip_space()
-        if byte == 0x7B:
-            return Members(tuple(self._members(depth)))
-        if byte == 0x5B:
-            return list(self._elements(depth))
+        if byte in b"{[":
+            if depth >= MAX_DEPTH:
+                self._fail("exceeded max depth")
+            self._at += 1
+            opened = _Open(is_object=byte == 0x7B)
+            if self._skip_space() == (0x7D if opened.is_object else 0x5D):
+                self._at += 1
+                return opened.made(), None
+            if opened.is_object:
+                self._key(opened)
+            return None, opened
         if byte == 0x22:
-            return self._string()
+            return self._string(), None
         if byte == 0x2D or byte in _DIGITS:
-            return self._number()
+            return self._number(), None
         if byte not in _LITERALS:
             self._fail("looking for beginning of value")
-        return self._literal(*_LITERALS[byte])
+        return self._literal(*_LITERALS[byte]), None
 
-    def _members(self, depth: int) -> Iterator[tuple[str, Tree]]:
+    def _key(self, opened: _Open) -> None:
+        if self._skip_space() != 0x22:
+            self._fail("looking for beginning of object key string")
+        opened.key = self._string()
+        if self._skip_space() != 0x3A:
+            self._fail("after object key")
         self._at += 1
-        if self._skip_space() == 0x7D:
-            self._at += 1
-            return
-        while True:
-            if self._skip_space() != 0x22:
-                self._fail("looking for beginning of object key string")
-            key = self._string()
-            if self._skip_space() != 0x3A:
-                self._fail("after object key")
-            self._at += 1
-            yield key, self.value(depth + 1)
-            byte = self._skip_space()
+
+    def _is_over(self, opened: _Open) -> bool:
+        """Go on behind a value of a container: to the next one, or behind the container."""
+        byte = self._skip_space()
+        if opened.is_object:
             if byte not in b",}":
                 self._fail("after object key:value pair")
             self._at += 1
-            if byte == 0x7D:
-                return
-
-    def _elements(self, depth: int) -> Iterator[Tree]:
+            if byte == 0x2C:
+                self._key(opened)
+            return byte == 0x7D
+        if byte not in b",]":
+            self._fail("after array element")
         self._at += 1
-        if self._skip_space() == 0x5D:
-            self._at += 1
-            return
-        while True:
-            yield self.value(depth + 1)
-            byte = self._skip_space()
-            if byte not in b",]":
-                self._fail("after array element")
-            self._at += 1
-            if byte == 0x5D:
-                return
+        return byte == 0x5D
 
     def _literal(self, word: bytes, value: bool | None) -> bool | None:
         self._at += 1

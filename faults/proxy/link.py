@@ -52,6 +52,7 @@ class Link:
         self.chain_in_bytes = 0
         self.chain_out_bytes = 0
         self.injected_bytes = 0
+        self._counted_bytes = 0
         self._chain: chains.Chain | None = None
         self._alarm: Alarm | None = None
 
@@ -235,7 +236,7 @@ class Link:
     def _apply(self, step: tuple[chains.Chain, tuple[chains.Output, ...]]) -> None:
         """Execute what a chain asked for."""
         chain, outputs = step
-        self._set_chain(chain)
+        self._chain = chain
         dest = self.dest
         for output in outputs:
             if isinstance(output, Emit):
@@ -255,13 +256,24 @@ class Link:
                 self.source.hold(Hold.CHAIN)
             else:
                 self.source.release(Hold.CHAIN)
+        self._count()
 
     def _set_chain(self, chain: chains.Chain | None) -> None:
-        before_bytes = self.held_bytes
         self._chain = chain
-        delta_bytes = self.held_bytes - before_bytes
-        if delta_bytes:
-            self.connection.options.budget.change(self, delta_bytes)
+        self._count()
+
+    def _count(self) -> None:
+        """Tell the budget what is held: in the chain, and behind it for a destination that does not keep up."""
+        now_bytes = 0
+        if self._chain is not None:
+            now_bytes = self._chain.held_bytes + self.dest.backlog_bytes
+        before_bytes, self._counted_bytes = self._counted_bytes, now_bytes
+        if now_bytes != before_bytes:
+            self.connection.options.budget.change(self, before_bytes, now_bytes)
+
+    def drained(self) -> None:
+        """The destination keeps up again."""
+        self._count()
 
     def _finish(self, ending: Ending) -> None:
         self.drop()

@@ -64,6 +64,9 @@ class SideLink(Protocol):
     def end(self, ending: Ending) -> None:
         """The source said its last."""
 
+    def drained(self) -> None:
+        """The destination keeps up again."""
+
 
 class SideOwner(Protocol):
     """The connection to which a side belongs."""
@@ -91,6 +94,7 @@ class Side(asyncio.Protocol):
     """One socket of a connection. `received_bytes` counts what was read from it."""
 
     __slots__ = (
+        "_full",
         "_holds",
         "connection",
         "early",
@@ -113,6 +117,7 @@ class Side(asyncio.Protocol):
         self.early: list[bytes] = []
         self.lost = True  # until the transport is there
         self._holds = Hold(0)
+        self._full = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Take the socket; it may already be too late for it."""
@@ -154,11 +159,19 @@ class Side(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         """Stop reading the other side: this one does not keep up."""
+        self._full = True
         self.peer.hold(Hold.DESTINATION)
 
     def resume_writing(self) -> None:
         """Read the other side again."""
+        self._full = False
         self.peer.release(Hold.DESTINATION)
+        self.peer.link.drained()
+
+    @property
+    def backlog_bytes(self) -> int:
+        """What was written and does not get away, while that is too much; otherwise 0."""
+        return self.transport.get_write_buffer_size() if self._full and not self.lost else 0
 
     def hold(self, reason: Hold) -> None:
         """Stop reading for one more reason."""

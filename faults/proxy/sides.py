@@ -46,6 +46,9 @@ class Observer(Protocol):
     def data(self, direction: Direction, data: bytes) -> None:
         """Bytes were read from the source of `direction`, and are about to be passed on."""
 
+    def paused(self, direction: Direction) -> None:
+        """From now on the source of `direction` is not read; what it sends meanwhile will come late."""
+
     def ended(self, direction: Direction, ending: Ending) -> None:
         """The source of `direction` said its last."""
 
@@ -177,6 +180,8 @@ class Side(asyncio.Protocol):
         """Stop reading for one more reason."""
         if not self._holds and not self.lost and not self.transport.is_closing():
             self.transport.pause_reading()
+            if self.connection.observer is not None:
+                self.connection.observer.paused(self.link.direction)
         self._holds |= reason
 
     def release(self, reason: Hold) -> None:

@@ -26,6 +26,7 @@ __all__ = ["HttpObserver", "RecordRing", "TapNumbers", "TcpObserver"]
 Record = dict[str, Any]
 At = tuple[int, int]
 
+_READ_BYTES = 256 * 1024  # what asyncio and uvloop read at once
 _REFUSED_WAIT_S = 0.02  # a client that has connected writes its request well within this
 
 
@@ -90,16 +91,23 @@ class HttpObserver:
         self._responses = MessageScanner(responses=True)
         self._pending: deque[_Call] = deque()
         self._refused = False
-        # Reading begins when the upstream has answered the dial; what the caller sent meanwhile lay unread.
-        self._unread_since_ns: int | None = clock()[0]
+        # Since when bytes may have lain unread, by direction: while the upstream was dialled, or nobody took them.
+        self._unread_since_ns: dict[Direction, int] = {Direction.UPSTREAM: clock()[0]}
+
+    def paused(self, direction: Direction) -> None:
+        """What comes from now on may have come any time since."""
+        self._unread_since_ns.setdefault(direction, self._clock()[0])
 
     def data(self, direction: Direction, data: bytes) -> None:
         """Follow the messages."""
         at = self._clock()
+        since_ns = self._unread_since_ns.get(direction)
+        if since_ns is not None:
+            at = (min(at[0], since_ns), at[1])
+            # A full read may have left more behind in the kernel, just as old.
+            if len(data) < _READ_BYTES:
+                del self._unread_since_ns[direction]
         if direction is Direction.UPSTREAM:
-            if self._unread_since_ns is not None:
-                at = (min(at[0], self._unread_since_ns), at[1])
-                self._unread_since_ns = None
             for event in self._requests.feed(data):
                 if isinstance(event, Head):
                     self._arrived(event, at)
@@ -198,6 +206,9 @@ class TcpObserver:
         if at[1] - self._told_ns >= _TRAFFIC_NS:
             self._told_ns = at[1]
             self._ring.append({"kind": "traffic", "c": self._c, "at": at})
+
+    def paused(self, direction: Direction) -> None:
+        """Bytes have no times here."""
 
     def ended(self, direction: Direction, ending: Ending) -> None:
         """Half-closes are not told."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from faults.proxy.tap_records import RecordRing
+from faults.model import Direction
+from faults.proxy.tap_records import HttpObserver, RecordRing, TapNumbers
 
 
 def test_ring_hands_out_what_is_new():
@@ -43,3 +44,18 @@ def test_ring_tells_of_each_record():
     ring = RecordRing(4, on_append=lambda: told.append(1))
     ring.append({})
     assert told == [1]
+
+
+def test_arrival_may_be_as_old_as_the_pause_before_it():
+    """While a caller is not read its requests wait in the kernel: `at` begins with the pause, until all was read."""
+    ring, now = RecordRing(10), [0]
+    observer = HttpObserver(ring, TapNumbers(), lambda: (now[0] - 1, now[0]), None)
+    request = b"GET / HTTP/1.1\r\n\r\n"
+    for at_ns, data in ((100, request), (200, None), (300, request * 15_000), (400, request), (500, request)):
+        now[0] = at_ns
+        if data is None:
+            observer.paused(Direction.UPSTREAM)
+        else:
+            observer.data(Direction.UPSTREAM, data)
+    arrivals = [record["at"] for record in ring.since(1, 10)[0] if record["kind"] == "arrival"]
+    assert arrivals[-2:] == [(199, 400), (499, 500)]

@@ -25,8 +25,10 @@ from faults.proxy.link import Link
 from faults.proxy.quirks import NO_QUIRKS, Quirks
 from faults.proxy.sides import Hold, Observer, Side
 from faults.proxy.store import StoredToxic
+from faults.proxy.turns import Turns
 from faults.toxics.base import Ending, Sharing
 from faults.toxics.reset_peer import ResetPeer
+from faults.toxics.timeout import Timeout
 
 __all__ = ["Connection", "ConnectionOptions"]
 
@@ -43,6 +45,7 @@ class ConnectionOptions:
     quirks: Quirks = NO_QUIRKS
     seed: str = "0"
     alarms: Alarms = field(default_factory=Alarms)
+    turns: Turns = field(default_factory=Turns)
     log: ProxyLog | None = None
     shared: dict[int, Any] = field(default_factory=dict)
 
@@ -81,11 +84,14 @@ class Connection:
         self._toxics = toxics
         self._on_made = on_made
         self._on_gone = on_gone
+        self.toxics: tuple[StoredToxic, ...] | None = (
+            None  # those that were thrown for; None before the start
+        )
         self._over = False
         self._is_gone = False
         self._linger: asyncio.TimerHandle | None = None
-        self.client = Side(self)
-        self.upstream = Side(self)
+        self.client = Side(self, options.turns)
+        self.upstream = Side(self, options.turns)
         self.up = Link(self, Direction.UPSTREAM, self.client, self.upstream)
         self.down = Link(self, Direction.DOWNSTREAM, self.upstream, self.client)
         self.client.peer, self.upstream.peer = self.upstream, self.client
@@ -136,17 +142,40 @@ class Connection:
         elif self.client.lost:
             side.abort()
         else:
-            toxics = self._toxics()
+            self.toxics = self._toxics()
             if self.options.quirks.lingers_from_start and any(
-                isinstance(stored.toxic, ResetPeer) for stored in toxics
+                isinstance(stored.toxic, ResetPeer) for stored in self.toxics
             ):
                 self.client.linger_not()
                 self.upstream.linger_not()
-            for stored in toxics:
+            for stored in self.toxics:
                 self.link(stored.direction).attach(stored)
             self.up.start()
             self.down.start()
             self.client.release(Hold.DIAL)
+
+    def follow(self, toxics: tuple[StoredToxic, ...]) -> None:
+        """Make `toxics` what acts here; before the start there is nothing to do."""
+        if self.toxics is None or self.toxics is toxics:
+            return
+        before = {toxic.name: toxic for toxic in self.toxics}
+        after = {toxic.name: toxic for toxic in toxics}
+        self.toxics = toxics
+        for name, toxic in before.items():
+            if name not in after or after[name].order != toxic.order:
+                self._detach(toxic)
+        for name, toxic in after.items():
+            old = before.get(name)
+            if old is None or old.order != toxic.order:
+                self.link(toxic.direction).attach(toxic)
+            elif old != toxic:
+                self.link(toxic.direction).change(toxic)
+
+    def _detach(self, toxic: StoredToxic) -> None:
+        link = self.link(toxic.direction)
+        link.detach(toxic.name)
+        if self.options.quirks.timeout_removal_closes_all and isinstance(toxic.toxic, Timeout):
+            link.end(Ending.CLOSE)
 
     def side_finished(self, side: Side) -> None:
         """A socket said FIN."""

@@ -43,12 +43,14 @@ from faults.proxy.requests import (
     read_toxic_change,
 )
 from faults.proxy.store import ApiError, Store, StoredProxy, StoredToxic
+from faults.proxy.turns import Turns
 from faults.proxy.wire import Answer, Route
 
 __all__ = ["CAPABILITIES", "Control", "ControlOptions"]
 
 _log = logging.getLogger(__name__)
 _EVENTS = 5000  # at once
+_CHANGES_TOXICS = frozenset({"populate", "reset", "toxic_create", "toxic_update", "toxic_delete"})
 
 
 class Control:
@@ -61,6 +63,7 @@ class Control:
         self.budget = HeldBudget(options.process_cap_bytes)
         self.totals = ByteTotals()
         self.alarms = Alarms()
+        self.turns = Turns()
         self.events_log = EventLog()
         self._expiry = Expiry(self._expired)
         self._closing: set[asyncio.Task[None]] = set()
@@ -71,6 +74,9 @@ class Control:
         try:
             made = operation(route, body)
             answer = await made if asyncio.iscoroutine(made) else made
+            if route.operation in _CHANGES_TOXICS:
+                for listener in list(self.listeners.values()):
+                    await listener.settled()
         except ApiError as error:
             return wire.error_answer(error)
         assert isinstance(answer, Answer)
@@ -304,6 +310,7 @@ class Control:
             quirks=TOXIPROXY_QUIRKS if self.options.compat else NO_QUIRKS,
             seed=f"{self.options.seed}/{proxy.name}",
             alarms=self.alarms,
+            turns=self.turns,
             log=None if self.options.compat else self.events_log.of_proxy(proxy.name),
         )
         proxy = replace(proxy, enabled=True, listen=port.address)

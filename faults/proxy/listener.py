@@ -19,22 +19,22 @@ import asyncio
 import contextlib
 import logging
 import socket
+import time
 from collections.abc import Callable
 
 from faults.model import Direction
 from faults.proxy.addresses import AddressError
 from faults.proxy.connection import Connection, ConnectionOptions
 from faults.proxy.dial import Dialler
-from faults.proxy.link import Link
 from faults.proxy.ports import BACKLOG, Port
 from faults.proxy.sides import Observer
 from faults.proxy.store import StoredToxic
-from faults.toxics.base import Ending, Gate
-from faults.toxics.timeout import Timeout
+from faults.toxics.base import Gate
 
 __all__ = ["Listener"]
 
 _RELISTEN_S = 0.1
+_TURN_NS = 5_000_000  # how long connections are brought up to date before others get a turn
 _log = logging.getLogger(__name__)
 
 
@@ -65,6 +65,8 @@ class Listener:
         self._accepted = 0
         self._base: dict[int, int] = {}  # by a gate's order: connections that had come before it
         self._tasks: set[asyncio.Task[None]] = set()
+        self._stale: list[Connection] = []  # those that do not follow the toxics of now yet
+        self._spread: asyncio.Task[None] | None = None
         self.address = port.address
         self.connections: set[Connection] = set()
 
@@ -88,6 +90,7 @@ class Listener:
         self._closed = True
         self._stop_listening()
         self._port.close()
+        self._stale = []
         for task in list(self._dials.values()):
             task.cancel()
         for connection in list(self.connections):
@@ -123,28 +126,38 @@ class Listener:
     # Toxics
 
     def set_toxics(self, toxics: tuple[StoredToxic, ...]) -> None:
-        """Make `toxics` what acts on every connection, those that are open included."""
-        before = {toxic.name: toxic for toxic in self._toxics}
-        after = {toxic.name: toxic for toxic in toxics}
+        """Make `toxics` what acts on every connection, those that are open included.
+
+        New connections follow at once, open ones within `settled`: with thousands of them that takes longer than
+        other clients of the API should wait.
+        """
         self._toxics = toxics
         self._follow_gates()
-        for connection in list(self.connections):
-            if connection.upstream.lost:
-                continue  # it will start with the toxics of that moment
-            for name, toxic in before.items():
-                if name not in after or after[name].order != toxic.order:
-                    self._detach(connection.link(toxic.direction), toxic)
-            for name, toxic in after.items():
-                old = before.get(name)
-                if old is None or old.order != toxic.order:
-                    connection.link(toxic.direction).attach(toxic)
-                elif old != toxic:
-                    connection.link(toxic.direction).change(toxic)
+        self._stale = list(self.connections)
+        if self._spread is None and not self._follow_for_a_while():
+            self._spread = asyncio.get_running_loop().create_task(self._follow_in_turns())
+            self._spread.add_done_callback(self._followed)
 
-    def _detach(self, link: Link, toxic: StoredToxic) -> None:
-        link.detach(toxic.name)
-        if self._options.quirks.timeout_removal_closes_all and isinstance(toxic.toxic, Timeout):
-            link.end(Ending.CLOSE)
+    async def settled(self) -> None:
+        """Wait until every open connection follows the toxics that were set last."""
+        if self._spread is not None:
+            await asyncio.wait([self._spread])
+
+    def _follow_for_a_while(self) -> bool:
+        """Bring connections up to date; False where some are left."""
+        until_ns = time.monotonic_ns() + _TURN_NS
+        while self._stale:
+            self._stale.pop().follow(self._toxics)
+            if time.monotonic_ns() > until_ns:
+                break
+        return not self._stale
+
+    async def _follow_in_turns(self) -> None:
+        while not self._follow_for_a_while():  # noqa: ASYNC110 - a turn for others, not a wait for something
+            await asyncio.sleep(0)
+
+    def _followed(self, _task: asyncio.Task[None]) -> None:
+        self._spread = None
 
     def _follow_gates(self) -> None:
         orders = {toxic.order: self._accepted for toxic in self._toxics if isinstance(toxic.toxic, Gate)}

@@ -4,7 +4,7 @@ A `Side` is the protocol of the client's socket or of the upstream's. Its `sink`
 that *is* the other transport's `write`: no task, queue, timer or object per chunk.
 
 Back-pressure is a set of reasons (`Hold`): the destination's buffer is full, the chain holds enough, the process
-does, the upstream is not there yet, the stream is over. A side is read while there is none.
+does, the upstream is not there yet, the stream is over, it is somebody else's turn. A side is read while there is none.
 
 It deliberately does not decide anything: ends and losses are told to its link and its connection.
 """
@@ -20,6 +20,7 @@ from enum import IntFlag
 from typing import Protocol, cast
 
 from faults.model import Direction
+from faults.proxy.turns import Turns
 from faults.toxics.base import Ending
 
 __all__ = ["Hold", "Observer", "Side", "SideLink", "SideOwner", "discard"]
@@ -38,6 +39,7 @@ class Hold(IntFlag):
     CHAIN = 4
     BUDGET = 8
     OVER = 16
+    TURN = 32
 
 
 class Observer(Protocol):
@@ -107,14 +109,16 @@ class Side(asyncio.Protocol):
         "received_bytes",
         "sink",
         "transport",
+        "turns",
     )
 
     link: SideLink
     peer: Side
     transport: asyncio.Transport
 
-    def __init__(self, connection: SideOwner) -> None:
+    def __init__(self, connection: SideOwner, turns: Turns) -> None:
         self.connection = connection
+        self.turns = turns
         self.received_bytes = 0
         self.sink: Callable[[bytes], object] = self._keep_early
         self.early: list[bytes] = []
@@ -133,8 +137,13 @@ class Side(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Pass data on: to the other socket, or into the chain."""
-        self.received_bytes += len(data)
+        size_bytes = len(data)
+        self.received_bytes += size_bytes
         self.sink(data)
+        turns = self.turns
+        turns.left_bytes -= size_bytes
+        if turns.left_bytes < 0:
+            turns.exhausted(self)
 
     def _keep_early(self, data: bytes) -> None:
         """Keep what came before there was anywhere to pass it.
@@ -191,6 +200,14 @@ class Side(asyncio.Protocol):
         self._holds &= ~reason
         if not self._holds and not self.lost and not self.transport.is_closing():
             self.transport.resume_reading()
+
+    def park(self) -> None:
+        """Let others have their turn."""
+        self.hold(Hold.TURN)
+
+    def unpark(self) -> None:
+        """It is this one's turn again."""
+        self.release(Hold.TURN)
 
     def half_close(self) -> None:
         """Send FIN after what was written; a socket that is broken already is closed instead."""

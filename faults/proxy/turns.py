@@ -1,0 +1,52 @@
+"""Turns: a flood on some connections does not keep the loop from everybody else, the admin API included.
+
+An event loop reads every socket that has something, a quarter of a megabyte or more each, before it looks at anything
+else; a thousand busy ones take it half a second. So reads are counted over all connections: once `TURN_BYTES` were read,
+sides that read more are parked, and each further round of the loop lets a few of them go on. Below that rate nothing is
+ever parked, and the price is a subtraction for each read.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from typing import Protocol
+
+__all__ = ["TURN_BYTES", "Parked", "Turns"]
+
+TURN_BYTES = 1024 * 1024
+_SIDES = 4  # that go on in one round: a read each is TURN_BYTES
+
+
+class Parked(Protocol):
+    """A side that can be kept waiting."""
+
+    def park(self) -> None:
+        """Stop reading."""
+
+    def unpark(self) -> None:
+        """Read again."""
+
+
+class Turns:
+    """Shared by the connections of a process; `left_bytes` is counted down by whoever reads."""
+
+    def __init__(self) -> None:
+        self.left_bytes = TURN_BYTES
+        self._parked: deque[Parked] = deque()
+        self._handle: asyncio.Handle | None = None
+
+    def exhausted(self, side: Parked) -> None:
+        """Park a side that has read although nothing was left."""
+        side.park()
+        self._parked.append(side)
+        if self._handle is None:
+            self._handle = asyncio.get_running_loop().call_soon(self._next)
+
+    def _next(self) -> None:
+        self._handle = None
+        self.left_bytes = TURN_BYTES
+        for _ in range(min(_SIDES, len(self._parked))):
+            self._parked.popleft().unpark()
+        if self._parked:
+            self._handle = asyncio.get_running_loop().call_soon(self._next)

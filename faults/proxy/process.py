@@ -8,6 +8,7 @@ the kernel closes it whatever happens to the parent.
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import logging
 import os
@@ -100,6 +101,9 @@ async def _serve(
     except OSError as error:
         logging.getLogger(__name__).critical("cannot start: %s", error)
         return 1
+    # What the start left behind stays: collections need not look at it again and again.
+    gc.collect()
+    gc.freeze()
     sys.stdout.write(json.dumps({"ready": True, **describe(served)}) + "\n")
     sys.stdout.flush()
     await stop.wait()

@@ -1,9 +1,10 @@
 """Turns: a flood on some connections does not keep the loop from everybody else, the admin API included.
 
 An event loop reads every socket that has something, a quarter of a megabyte or more each, before it looks at anything
-else; a thousand busy ones take it half a second. So reads are counted over all connections: once `TURN_BYTES` were read,
-sides that read more are parked, and each further round of the loop lets a few of them go on. Below that rate nothing is
-ever parked, and the price is a subtraction for each read.
+else; a thousand busy ones take it half a second. So reads are counted over all connections. Once `TURN_BYTES` were read, a
+callback is scheduled for the end of this round of the loop; sides that read `TURN_BYTES` more before it ran are parked, and each
+further round lets a few of them go on. A few busy connections never come to that, and what they pay is a subtraction
+for each read.
 """
 
 from __future__ import annotations
@@ -14,8 +15,8 @@ from typing import Protocol
 
 __all__ = ["TURN_BYTES", "Parked", "Turns"]
 
-TURN_BYTES = 1024 * 1024
-_SIDES = 4  # that go on in one round: a read each is TURN_BYTES
+TURN_BYTES = 2 * 1024 * 1024
+_SIDES = 8  # that go on in one round: a read each is TURN_BYTES
 
 
 class Parked(Protocol):
@@ -37,11 +38,13 @@ class Turns:
         self._handle: asyncio.Handle | None = None
 
     def exhausted(self, side: Parked) -> None:
-        """Park a side that has read although nothing was left."""
-        side.park()
-        self._parked.append(side)
+        """Note that nothing is left; park a side that goes on reading in the same round."""
         if self._handle is None:
             self._handle = asyncio.get_running_loop().call_soon(self._next)
+            self.left_bytes = TURN_BYTES
+            return
+        side.park()
+        self._parked.append(side)
 
     def _next(self) -> None:
         self._handle = None

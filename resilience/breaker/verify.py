@@ -3,8 +3,9 @@
     history ──tracks──▶ evidence per (breaker, instance, boot) ──openings──▶ rules ──▶ verdicts, and a path of states
 
 Each track is judged alone. A rule that the dialect declares to deviate is held to the ideal first: if it fails there
-but keeps to what the dialect declares, its verdict is DECLARED, with the same witness; `strict` accepts no
-declarations. A rule that crashes is UNKNOWN ("checker error"): a broken checker must never pass a breaker.
+but keeps to what the dialect declares, its verdict is DECLARED, with the same witness. `strict` accepts no
+declarations: DECLARED is FAIL then. The history is still explained by what the library does, one deviation at a time: held to the
+ideal in everything at once, a library with several deviations would only be inexplicable, and no rule would be named. A rule that crashes is UNKNOWN ("checker error"): a broken checker must never pass a breaker.
 """
 
 from __future__ import annotations
@@ -43,11 +44,10 @@ def verify(
     needed = frozenset(required)
     if unknown := needed - {rule.id for rule in rules}:
         raise ValueError(f"no such rule: {', '.join(sorted(unknown, key=rule_order))}")
-    held_to = spec.idealised() if strict else spec
     if origin_ns is None:
         origin_ns = min((_begin(entry) for entry in history), default=0)
-    found = tracks(history, held_to)
-    cases = [Case(t, openings(t, held_to), held_to, origin_ns, Explainer(t, held_to)) for t in found]
+    found = tracks(history, spec)
+    cases = [Case(t, openings(t, spec), spec, origin_ns, Explainer(t, spec)) for t in found]
     # The last life of each instance stands for it.
     last = {(c.track.breaker, c.track.instance): c.openings for c in cases}
     peers = {
@@ -56,9 +56,10 @@ def verify(
     }
     return BreakerReport(
         instances=tuple(
-            _judge(case.track, replace(case, peers=peers[case.track.breaker]), rules) for case in cases
+            _judge(case.track, replace(case, peers=peers[case.track.breaker]), rules, strict=strict)
+            for case in cases
         ),
-        spec=held_to.to_json(),
+        spec=(spec.idealised() if strict else spec).to_json(),
         strict=strict,
         origin_ns=origin_ns,
         required=needed,
@@ -73,7 +74,7 @@ def _begin(entry: Observation) -> int:
     return entry.start.lo_ns if hasattr(entry, "start") else entry.at.lo_ns
 
 
-def _judge(track: Track, case: Case, rules: Sequence[Rule]) -> InstanceReport:
+def _judge(track: Track, case: Case, rules: Sequence[Rule], *, strict: bool) -> InstanceReport:
     ideals: dict[str, Case] = {}
     unusual = any(call.outcome in {"cancelled", "excluded"} for call in track.calls)
     for rule in case.spec.deviations:
@@ -91,7 +92,9 @@ def _judge(track: Track, case: Case, rules: Sequence[Rule]) -> InstanceReport:
         instance=track.instance,
         boot=track.boot,
         path=find_path(track, case.openings),
-        rules={rule.id: _apply(rule, case, ideals.get(rule.id)) for rule in rules},
+        rules={
+            rule.id: _undeclared(_apply(rule, case, ideals.get(rule.id)), strict=strict) for rule in rules
+        },
         observations={
             "calls": len(track.calls),
             "transitions": len(track.transitions),
@@ -123,6 +126,13 @@ def _apply(rule: Rule, case: Case, ideal: Case | None) -> RuleVerdict:
             reason=f"{case.spec.deviations[rule.id]} (dialect {case.spec.dialect}): {by_ideal.reason}",
         )
     return by_ideal
+
+
+def _undeclared(verdict: RuleVerdict, *, strict: bool) -> RuleVerdict:
+    """With `strict`, what a dialect declares is a failure like any other."""
+    return (
+        replace(verdict, verdict=Verdict.FAIL) if strict and verdict.verdict is Verdict.DECLARED else verdict
+    )
 
 
 def _checked(rule: Rule, case: Case) -> RuleVerdict:

@@ -212,6 +212,8 @@ class Automaton:
     ) -> Iterator[tuple[Key, Clock]]:
         if kind == "success" and self.spec.success_while_open_closes:
             yield from self._change(key, clock, by, "closed", running)
+            # Some libraries heed only a success that began in half-open, and a configuration does not say where it began.
+            yield key, clock
             return
         if kind == "failure" and (self.spec.late_failure_restarts_wait or "R7" in self.relaxed):
             if self.spec.self_loops and self.reported is not None and "R17" not in self.relaxed:

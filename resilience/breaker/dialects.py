@@ -59,14 +59,18 @@ _ALL: Final = (
         },
         half_open_event="probe_end",
     ),
-    # aiobreaker 1.2: counts failures in every state, so a late failure while open opens again (OPEN to OPEN).
+    # aiobreaker 1.2: counts failures in every state, so a late failure while open opens again (OPEN to OPEN). An outcome is
+    # handled by the state in which its call began: a probe that succeeds after another has failed closes an open breaker.
     _dialect(
         "aiobreaker",
         {
             "R1": Quirk("a late failure is reported as a transition from open to open", {"self_loops": True}),
             "R7": _LATE,
             "R8": _UNBOUNDED,
-            "R13": _STALE,
+            "R13": Quirk(
+                "an outcome counts as its call began, and a late probe's success closes even an open breaker",
+                {"stale": "counted", "success_while_open_closes": True},
+            ),
             "R14": Quirk("an excluded exception counts as a success", {"excluded_as": "success"}),
         },
     ),

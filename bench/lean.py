@@ -1,6 +1,8 @@
 """Lean ends for the comparison of proxies, each a process of its own: plain sockets, large buffers, one thread.
 
     python -m bench.lean sink                                  prints its port; each connection's bytes and seconds
+    python -m bench.lean spring                                prints its port; sends zeros to whoever connects
+    python -m bench.lean drain HOST:PORT SECONDS               reads for a while; prints bytes and seconds
     python -m bench.lean source HOST:PORT SECONDS              sends zeros, and waits until the other end has read them
     python -m bench.lean delays HOST:PORT CONNECTIONS SECONDS  asks for / at random times, prints seconds for each answer
 
@@ -8,6 +10,7 @@ They print JSON lines. wrk does the rest, but it can neither send bulk nor sprea
 march in step behind a latency toxic, and then wait for each other instead of for the toxic.
 """
 
+import contextlib
 import json
 import random
 import selectors
@@ -31,6 +34,28 @@ def sink() -> None:
                 while got_bytes := connection.recv_into(buffer):
                     size_bytes += got_bytes
                 print(json.dumps({"bytes": size_bytes, "s": time.perf_counter() - began}), flush=True)
+
+
+def spring() -> None:
+    """Send zeros, to one connection after the other, until killed."""
+    data = bytes(_BUFFER_BYTES)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        print(json.dumps({"port": listener.getsockname()[1]}), flush=True)
+        while True:
+            connection, _ = listener.accept()
+            with connection, contextlib.suppress(OSError):
+                while True:
+                    connection.sendall(data)
+
+
+def drain(host: str, port: int, seconds: float) -> None:
+    """Read for a while."""
+    buffer, size_bytes = bytearray(_BUFFER_BYTES), 0
+    with socket.create_connection((host, port), timeout=30) as connection:
+        began = time.perf_counter()
+        while time.perf_counter() < began + seconds:
+            size_bytes += connection.recv_into(buffer)
+        print(json.dumps({"bytes": size_bytes, "s": time.perf_counter() - began}))
 
 
 def source(host: str, port: int, seconds: float) -> None:
@@ -72,12 +97,14 @@ def delays(host: str, port: int, count: int, seconds: float) -> None:
 def main() -> None:
     """Be the end that the command line asks for."""
     what, *rest = sys.argv[1:]
-    if what == "sink":
-        sink()
+    if what in {"sink", "spring"}:
+        (sink if what == "sink" else spring)()
         return
     host, _, port = rest[0].rpartition(":")
     if what == "source":
         source(host, int(port), float(rest[1]))
+    elif what == "drain":
+        drain(host, int(port), float(rest[1]))
     else:
         delays(host, int(port), int(rest[1]), float(rest[2]))
 

@@ -1,6 +1,6 @@
 """The embedded proxy against Toxiproxy 2.12: what each adds to a direct connection, in turns, on one machine.
 
-One nginx worker is the upstream and wrk the client (for bulk up and for delays the lean ends of `lean.py`). Every round starts both proxies anew and
+One nginx worker is the upstream and wrk the client (for bulk and for delays the lean ends of `lean.py`). Every round starts both proxies anew and
 takes, for each way in turn: the median latency at one connection and requests a second with their 99th percentile at 32
 (keep-alive), new connections a second, bulk down and up with the CPU seconds that a GB costs, the memory that 1,000 idle
 connections take, and how far from 100 ms a latency toxic of 100 ms is at 100 connections.
@@ -31,7 +31,6 @@ from pathlib import Path
 from typing import Any, Self
 
 SECONDS = 2
-BULK_BYTES = 64 * 1024 * 1024
 IDLE = 1000
 DELAY_MS = 100
 DELAYED = 100
@@ -48,7 +47,6 @@ http {{
   server {{
     listen 127.0.0.1:{port} backlog=4096;
     location / {{ return 200 "hello world"; }}
-    location /bulk {{ root {home}; }}
   }}
 }}
 """
@@ -64,22 +62,33 @@ class Way:
 
 
 class Sink:
-    """A process that swallows what it is sent, and the means of filling it."""
+    """Two processes, one that swallows what it is sent and one that sends, and the means of filling and draining them."""
 
     def __enter__(self) -> Self:
         command = [sys.executable, "-m", "bench.lean", "sink"]
         self._process = subprocess.Popen(command, stdout=subprocess.PIPE)
         self.address = f"127.0.0.1:{self._line()['port']}"
+        self._spring = subprocess.Popen([*command[:-1], "spring"], stdout=subprocess.PIPE)
+        assert self._spring.stdout is not None
+        self.spring_address = f"127.0.0.1:{json.loads(self._spring.stdout.readline())['port']}"
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._process.kill()
-        self._process.communicate()
+        for process in (self._process, self._spring):
+            process.kill()
+            process.communicate()
 
     def _line(self) -> Row:
         assert self._process.stdout is not None
         line: Row = json.loads(self._process.stdout.readline())
         return line
+
+    def drain(self, address: str) -> tuple[float, float]:
+        """Read from `address` for a while; return the GB that came, and in how many seconds."""
+        command = [sys.executable, "-m", "bench.lean", "drain", address, str(SECONDS)]
+        done = subprocess.run(command, capture_output=True, check=True)
+        line: Row = json.loads(done.stdout)
+        return line["bytes"] / 1e9, line["s"]
 
     def fill(self, address: str) -> tuple[float, float]:
         """Send to `address` for a while; return the GB that arrived here, and in how many seconds."""
@@ -132,18 +141,20 @@ def _fresh(wrk: str, way: Way, _sink: Sink) -> Figures:
     return {"fresh": _wrk(wrk, way, 32, "-H", "Connection: close")["rate"]}
 
 
-def _bulk(wrk: str, way: Way, sink: Sink) -> Figures:
+def _bulk(_wrk_path: str, way: Way, sink: Sink) -> Figures:
+    down_at, up_at = sink.spring_address, sink.address
+    if way.admin is not None:
+        down_at, up_at = _proxied(way.admin, down_at, "spring"), _proxied(way.admin, up_at, "sink")
     before = _cpu_s(way)
-    down = _wrk(wrk, way, 4, path="/bulk")
+    down_gb, down_s = sink.drain(down_at)
     between = _cpu_s(way)
-    to = sink.address if way.admin is None else _proxied(way.admin, sink.address, "sink")
-    size_gb, took_s = sink.fill(to)
+    up_gb, up_s = sink.fill(up_at)
     after = _cpu_s(way)
     return {
-        "down": down["rate"] * BULK_BYTES / 1e9,
-        "up": size_gb / took_s,
-        "down_cpu": (between - before) / (down["count"] * BULK_BYTES / 1e9),
-        "up_cpu": (after - between) / size_gb,
+        "down": down_gb / down_s,
+        "up": up_gb / up_s,
+        "down_cpu": (between - before) / down_gb,
+        "up_cpu": (after - between) / up_gb,
     }
 
 
@@ -190,8 +201,14 @@ def _rows(taken: dict[str, list[Figures]], rounds: int) -> list[Row]:
         row(
             "added median latency, 1 connection",
             "microseconds over direct",
-            median("ours", "alone_us") - median("direct", "alone_us"),
-            median("peer", "alone_us") - median("direct", "alone_us"),
+            *(
+                # Within each round: what the machine does meanwhile is alike there.
+                statistics.median(
+                    mine["alone_us"] - plain["alone_us"]
+                    for mine, plain in zip(taken[name], taken["direct"], strict=True)
+                )
+                for name in ("ours", "peer")
+            ),
         )
     ]
     for key, name, unit in (
@@ -218,11 +235,9 @@ def _rows(taken: dict[str, list[Figures]], rounds: int) -> list[Row]:
     return rows
 
 
-def _wrk(program: str, way: Way, connections: int, *more: str, path: str = "/") -> Figures:
+def _wrk(program: str, way: Way, connections: int, *more: str) -> Figures:
     command = [program, "-t1", f"-c{connections}", f"-d{SECONDS}s", "--timeout", "20s", "--latency", *more]
-    done = subprocess.run(
-        [*command, f"http://{way.address}{path}"], capture_output=True, text=True, check=True
-    )
+    done = subprocess.run([*command, f"http://{way.address}/"], capture_output=True, text=True, check=True)
     rate = re.search(r"Requests/sec:\s+([\d.]+)", done.stdout)
     count = re.search(r"(\d+) requests in", done.stdout)
     if rate is None or count is None:
@@ -238,7 +253,6 @@ def _wrk(program: str, way: Way, connections: int, *more: str, path: str = "/") 
 @contextlib.contextmanager
 def _nginx(program: str, home: Path) -> Iterator[str]:
     port = _free_port()
-    (home / "bulk").write_bytes(bytes(BULK_BYTES))
     (home / "nginx.conf").write_text(_NGINX.format(home=home, port=port))
     command = [program, "-e", "stderr", "-p", str(home), "-c", str(home / "nginx.conf")]
     with subprocess.Popen(command, stderr=subprocess.DEVNULL) as server:

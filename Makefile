@@ -34,11 +34,17 @@ $(VENV)/.dev: $(VENV)/.run
 chaos-spike: $(VENV)/.run ## Break the lab in the middle of a spike and judge it (STACK=..., PLAN=..., ARGS=...)
 	@$(BIN)/chaos-spike run $(PLAN) --stack $(STACK) $(ARGS)
 
+# The pure tiers share the cores; what runs on real time and real sockets has them to itself. RETRY is what a failing tier does
+# next: nothing, unless CI says otherwise.
+RETRY ?= false
+
 test: $(VENV)/.dev ## All tests that need Python alone
-	$(BIN)/python -m pytest -q -m 'not external'
+	$(BIN)/python -m pytest -q -n 2 -m 'not external' tests/unit tests/property tests/simulation tests/contract tests/repo
+	$(BIN)/python -m pytest -q -m 'not external' tests/integration tests/external || $(RETRY)
+	$(BIN)/python -m pytest -q -m 'not external' tests/e2e || $(RETRY)
 
 test-all: test ## Also what needs Docker, Shopify's Toxiproxy, Chromium ... (skipped with a reason where missing)
-	$(BIN)/python -m pytest -q -m external
+	$(BIN)/python -m pytest -q -m external || $(RETRY)
 
 lint: $(VENV)/.dev ## ruff, formatting, mypy --strict
 	$(BIN)/ruff check .

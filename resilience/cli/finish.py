@@ -11,6 +11,7 @@ from typing import Any
 
 from resilience.cli.terminal import Terminal, complain
 from resilience.report.console import print_console
+from resilience.report.headline import one_line
 from resilience.report.html import render_html
 from resilience.report.junit import render_junit
 from resilience.report.model import build_model
@@ -35,7 +36,7 @@ def finish(folder: Path, ending: Ending | None = None, *, strict: bool | None = 
         model = build_model(reader, verdict)
         with _said():
             print_console(model, Terminal())
-            _print_next_question(verdict)
+            _print_last_lines(model, verdict)
         with _said():
             write_whole(folder / "verdict.json", json.dumps(verdict, indent=1, default=str) + "\n")
             _write_pages(folder, model)
@@ -54,11 +55,13 @@ def _write_pages(folder: Path, model: ReportModel) -> None:
     write_whole(folder / "report.html", render_html(model))
 
 
-def _print_next_question(verdict: dict[str, Any]) -> None:
-    """Say how to see it fail: what a newcomer asks next is whether it would have noticed."""
+def _print_last_lines(model: ReportModel, verdict: dict[str, Any]) -> None:
+    """Say the verdict once more, where the eye rests, and answer a newcomer's next question: how to see it fail."""
+    terminal = Terminal()
+    terminal.print(one_line(model), highlight=False, markup=False)
     if verdict["verdict"] == Verdict.PASS and verdict["stack"] in ("embedded", "compose"):
         stack = "" if verdict["stack"] == "embedded" else f" STACK={verdict['stack']}"
-        Terminal().print(
+        terminal.print(
             f"watch it fail:  CHAOS_SPIKE_LAB_BREAKER=none make chaos-spike{stack}", highlight=False
         )
 

@@ -84,6 +84,8 @@ async def _ended(tasks: Collection[asyncio.Task[None]]) -> None:
 def _taps(plan: Plan, system: System) -> list[TapObserver]:
     wanted = {breaker.observe.wire for breaker in plan.breakers.values() if breaker.observe.wire}
     wanted |= {name for e in plan.expect.values() if (name := getattr(e, "proxy", None))}
+    # Before every proxy that is faulted: the judge asks whether anything met the fault.
+    wanted |= {fault.proxy for fault in plan.faults}
     points = [system.proxies[name] for name in sorted(wanted)]
     return [TapObserver(p.tap_url, p.tap, proxy=p.name) for p in points if p.tap_url and p.tap]
 

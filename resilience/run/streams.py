@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
-from urllib.parse import urljoin
-
-from resilience.load.model import HttpRequest, PhaseWindow, RateSegment, Stream
-from resilience.plan.schema import LoadStream, Plan
+from resilience.load.model import PhaseWindow, RateSegment, Stream
+from resilience.plan.requests import http_request
+from resilience.plan.schema import Plan
 from resilience.plan.timeline import Timeline
 
 
@@ -26,7 +24,7 @@ def load_streams(plan: Plan, timeline: Timeline, base_url: str, seed: int) -> tu
                 RateSegment(s.start_ns, s.end_ns, s.start_per_s, s.end_per_s) for s in timeline.segments[name]
             ),
             arrival=stream.arrival,
-            request=_request(stream, base_url, headers.get(name)),
+            request=http_request(stream.http, base_url, headers.get(name)),
             deadline_ns=stream.http.deadline,
             timeout_ns=stream.http.timeout,
             record_calls=name in recorded,
@@ -36,24 +34,4 @@ def load_streams(plan: Plan, timeline: Timeline, base_url: str, seed: int) -> tu
             seed=seed ^ int.from_bytes(name.encode()[:6], "big"),
         )
         for name, stream in plan.load.items()
-    )
-
-
-def _request(stream: LoadStream, base_url: str, instance_header: str | None) -> HttpRequest:
-    http = stream.http
-    headers = dict(http.headers)
-    body = None
-    if http.json_body is not None:
-        body = json.dumps(http.json_body, separators=(",", ":")).encode()
-        headers.setdefault("Content-Type", "application/json")
-    degraded = next(iter(http.degraded.header.items())) if http.degraded else None
-    return HttpRequest(
-        method=http.method,
-        url=urljoin(base_url, http.url),
-        headers=tuple(headers.items()),
-        body=body,
-        data=http.data if isinstance(http.data, tuple) else (),
-        expect_status=tuple((status, status) for status in http.expect_status),
-        degraded_header=degraded,
-        instance_header=instance_header,
     )

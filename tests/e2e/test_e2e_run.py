@@ -19,7 +19,7 @@ import aiohttp
 import psutil
 import pytest
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
 
 SHORT = Path(__file__).parents[1] / "data" / "short.yaml"
 COMMAND = (sys.executable, "-m", "resilience.cli.main")
@@ -133,13 +133,24 @@ def proxy_admin(tmp_path: Path) -> str:
     return str(json.loads(path.read_text())["system"]["proxies"]["pricing"]["admin_url"])
 
 
+INVALID_OR_UNKNOWN = 3
+
+
+def valid_run(folder: Path, *words: str, **extra: str) -> tuple[Path, subprocess.CompletedProcess[str]]:
+    """The run's folder and how it ended. A run that a busy machine spoilt (exit 3) is tried again, as a job would."""
+    for attempt in range(3):
+        out = folder / f"out-{attempt}"
+        done = chaos_spike("run", *words, "--out", str(out), state_dir=folder / "state", **extra)
+        if done.returncode != INVALID_OR_UNKNOWN:
+            break
+    (record,) = out.iterdir()
+    return record, done
+
+
 @pytest.fixture(scope="module")
 def breaker_run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, subprocess.CompletedProcess[str]]:
     """One run of the built-in plan, for all tests that read its record."""
-    out = tmp_path_factory.mktemp("breaker")
-    done = chaos_spike("run", "breaker", "--out", str(out / "runs"), state_dir=out / "state")
-    (folder,) = (out / "runs").iterdir()
-    return folder, done
+    return valid_run(tmp_path_factory.mktemp("breaker"), "breaker")
 
 
 def test_breaker_plan_passes_and_says_where_everything_is(
@@ -148,7 +159,7 @@ def test_breaker_plan_passes_and_says_where_everything_is(
     """Exit 0; the last lines name the verdict, the page, verdict.json and how to watch it fail."""
     folder, done = breaker_run
     assert done.returncode == 0, done.stdout + done.stderr
-    tail = done.stdout[-2000:]
+    tail = done.stdout[-600:]
     for word in ("PASS", "report.html", "verdict.json", "CHAOS_SPIKE_LAB_BREAKER=none"):
         assert word in tail
     assert (folder / "report.html").stat().st_size < 2_000_000
@@ -205,16 +216,9 @@ def test_strict_judging_fails_on_unlimited_probes(
 
 def test_lab_without_breaker_fails_and_names_the_expectation(tmp_path: Path) -> None:
     """The negative control: no breaker, no protection, exit 1."""
-    done = chaos_spike(
-        "run",
-        str(SHORT),
-        "--out",
-        str(tmp_path / "out"),
-        state_dir=tmp_path / "state",
-        CHAOS_SPIKE_LAB_BREAKER="none",
-    )
+    record, done = valid_run(tmp_path, str(SHORT), CHAOS_SPIKE_LAB_BREAKER="none")
     assert done.returncode == 1, done.stdout + done.stderr
-    verdict = verdict_in(tmp_path / "out")
+    verdict = json.loads((record / "verdict.json").read_text())
     assert verdict["verdict"] == "fail"
     assert verdict["reason"].startswith("protected:")
 

@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 
-from resilience.load.model import HttpRequest
 from resilience.plan import LoadedPlan, PlanInvalid, load_plan, load_text, loader
 from resilience.plan.recording import masked
 
@@ -127,14 +126,3 @@ def test_rows_of_a_data_file_are_recorded_without_their_secrets(tmp_path: Path) 
     assert loaded.plan.load["quotes"].http.data == ({"user": "u1${", "password": "S3CRET"},)
     assert "S3CRET" not in loaded.recorded
     assert "u1${" in loaded.recorded
-
-
-def test_checked_request_is_the_one_that_is_sent() -> None:
-    """The plan's check and the run make the same request from a load."""
-    from resilience.plan.requests import http_request
-    from resilience.run.streams import load_streams
-
-    loaded = load(plan('{A: "1"}', "{n: 1}"))
-    sent = load_streams(loaded.plan, loaded.timeline, "http://h/", 1)[0].request
-    assert isinstance(sent, HttpRequest)
-    assert sent == http_request(loaded.plan.load["quotes"].http, "http://h/")

@@ -39,7 +39,7 @@ chaos-spike: $(VENV)/.run ## Break the lab in the middle of a spike and judge it
 RETRY ?= false
 
 test: $(VENV)/.dev ## All tests that need Python alone
-	$(BIN)/python -m pytest -q -n 2 -m 'not external' tests/unit tests/property tests/simulation tests/contract tests/repo
+	$(BIN)/python -m pytest -q -n 2 -m 'not external' tests/unit tests/property tests/simulation tests/repo
 	$(BIN)/python -m pytest -q -m 'not external' tests/integration tests/external || $(RETRY)
 	$(BIN)/python -m pytest -q -m 'not external' tests/e2e || $(RETRY)
 

@@ -59,8 +59,7 @@ def render(report: BreakerReport, *, witness_lines: int = 12) -> str:
                 lines.extend(f"             {cause}" for cause in rule.blame)
                 if rule.witness is not None:
                     lines.extend(f"           | {line}" for line in rule.witness.lines[:witness_lines])
-    settled = _settled(report)
-    lines.append(
-        f"{trace_verdict(report)}: {report.reason() if settled else 'no rule was exercised by this history'}"
-    )
+    verdict = trace_verdict(report)
+    nothing = verdict == "unknown" and not _settled(report)
+    lines.append(f"{verdict}: {'no rule was exercised by this history' if nothing else report.reason()}")
     return "\n".join(lines)

@@ -59,6 +59,12 @@ def _print_last_lines(model: ReportModel, verdict: dict[str, Any]) -> None:
     """Say the verdict once more, where the eye rests, and answer a newcomer's next question: how to see it fail."""
     terminal = Terminal()
     terminal.print(one_line(model), highlight=False, markup=False)
+    if verdict["verdict"] == Verdict.INVALID:
+        terminal.print(
+            "what to do:  this says nothing about the system. Run it again on a quieter machine (exit 3 may be retried), or lower "
+            "the load, for example --set load.NAME.rate.default=10/s",
+            highlight=False,
+        )
     if verdict["verdict"] == Verdict.PASS and verdict["stack"] in ("embedded", "compose"):
         stack = "" if verdict["stack"] == "embedded" else f" STACK={verdict['stack']}"
         terminal.print(

@@ -85,6 +85,19 @@ def test_opens_fails_when_one_instance_was_late(tmp_path: Path) -> None:
     assert row["at_s"] == pytest.approx(13.0, abs=0.01)
 
 
+def test_opens_is_unknown_for_a_breaker_that_was_open_already(tmp_path: Path) -> None:
+    """A breaker that opened before the fault says nothing about the fault, though it opens again during it."""
+    early = (
+        moved("gateway-2", 11.5, "closed", "open"),
+        moved("gateway-2", 12.5, "open", "half_open"),
+        moved("gateway-2", 12.6, "half_open", "open"),
+        moved("gateway-2", 16.2, "open", "half_open"),
+        moved("gateway-2", 16.3, "half_open", "closed"),
+    )
+    row = judged(tmp_path, *path_of("gateway-1"), *early)["opens"]
+    assert (row["verdict"], row["observed"]) == ("unknown", "gateway-1 0.400 s, gateway-2 was already open")
+
+
 @pytest.mark.parametrize("expectation", ["opens", "keeps"])
 def test_an_instance_of_which_nothing_is_known_is_not_one_that_conforms(
     tmp_path: Path, expectation: str

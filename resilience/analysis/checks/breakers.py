@@ -28,6 +28,12 @@ def check_opens(evidence: RunEvidence, findings: Findings, name: str, wanted: Op
     within_s = wanted.within / NS_PER_S
     for instance in report.instances:
         label = instance.instance or "?"
+        before = [step.state for step in instance.path if step.at.hi_ns < injected_ns[0]]
+        if before and before[-1] != "closed":
+            # It opened for a reason of its own: whether this fault would have opened it was not seen.
+            verdicts.append(UNKNOWN)
+            observed[label] = f"was already {before[-1].replace('_', '-')}"
+            continue
         # A breaker that reacts to the first failures may open while the injecting request is still being answered.
         opened = [
             step.at for step in instance.path if step.state == "open" and step.at.hi_ns >= injected_ns[0]

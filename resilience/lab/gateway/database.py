@@ -41,6 +41,9 @@ CREATE TABLE IF NOT EXISTS stock_moves (
     order_id bigint PRIMARY KEY REFERENCES orders (id), sku text NOT NULL, delta integer NOT NULL);
 """
 
+_TROUBLE = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
+"""What asyncpg raises when the database is away: a connection that dies between two messages is an "internal client error"."""
+
 
 class DatabaseBusy(Exception):  # noqa: N818 - a state of the pool
     """No connection of the pool came free in time: the caller is shed."""
@@ -83,7 +86,7 @@ class Database:
             try:
                 await pool.fetchval("SELECT 1")
                 return cls(pool)
-            except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+            except (TimeoutError, *_TROUBLE) as error:
                 if asyncio.get_running_loop().time() > deadline:
                     pool.terminate()
                     raise OSError(f"the database does not answer: {error}") from error
@@ -94,7 +97,7 @@ class Database:
         try:
             async with asyncio.timeout(0.5):
                 await self._pool.close()
-        except (TimeoutError, OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
+        except (TimeoutError, *_TROUBLE):
             self._pool.terminate()
 
     @asynccontextmanager
@@ -104,13 +107,13 @@ class Database:
             connection = await self._pool.acquire(timeout=_ACQUIRE_S)
         except TimeoutError as error:
             raise DatabaseBusy("no database connection came free in time") from error
-        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        except _TROUBLE as error:
             raise DatabaseFailed("the database cannot be reached") from error
         try:
             yield connection
         except TimeoutError as error:
             raise DatabaseLate("the database did not answer in time") from error
-        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        except _TROUBLE as error:
             raise DatabaseFailed(f"the database broke off: {type(error).__name__}") from error
         finally:
             await self._give_back(connection)
@@ -119,7 +122,7 @@ class Database:
         """Release within bounds: asyncpg cuts a connection that hangs, and the answer does not wait for it."""
         try:
             await self._pool.release(connection, timeout=_ACQUIRE_S)
-        except (TimeoutError, OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        except (TimeoutError, *_TROUBLE) as error:
             LOG.warning("a database connection was cut: %s", type(error).__name__)
 
     async def reachable(self) -> bool:

@@ -35,18 +35,20 @@ class Admin:
         log: TransitionLog,
         *,
         draining: Callable[[], bool],
+        name: str = BREAKER_NAME,
     ) -> None:
         self._identity = identity
         self._breaker = breaker
         self._spec = spec
         self._log = log
         self._draining = draining
+        self._name = name
 
     async def breakers(self, _request: web.Request) -> web.Response:
         """`{"instance", "boot", "breakers": {name: {"state", "spec"}}, "last_seq", "now_ns"}`; none in the control."""
         breakers = {}
         if self._breaker is not None:
-            breakers[BREAKER_NAME] = {"state": self._breaker.state(), "spec": self._spec}
+            breakers[self._name] = {"state": self._breaker.state(), "spec": self._spec}
         return web.json_response(
             {
                 "instance": self._identity.instance,

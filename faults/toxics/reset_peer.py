@@ -6,65 +6,29 @@ up lets the connection live on if nothing was dropped, and resets it otherwise.
 
 from __future__ import annotations
 
-import random
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import ClassVar
 
-from faults.toxics.base import (
-    MS_NS,
-    Data,
-    Detached,
-    Effect,
-    End,
-    Ending,
-    Event,
-    Finish,
-    Updated,
-    Wake,
-    WakeAt,
-)
+from faults.toxics.base import Data, Detached, Effect, End, Ending, Event, Finish
+from faults.toxics.countdown import Countdown, EndsLater
 
-__all__ = ["ResetPeer", "ResetPeerState"]
+__all__ = ["ResetPeer"]
 
 
 @dataclass(frozen=True, slots=True)
-class ResetPeerState:
-    """When the first data came; None before that."""
-
-    came_ns: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class ResetPeer:
+class ResetPeer(EndsLater):
     """Reset `timeout` ms after the first data."""
 
     timeout: int = 0
 
     kind: ClassVar[str] = "reset_peer"
     drops: ClassVar[bool] = True
+    delay_of: ClassVar[str] = "timeout"
 
-    def problems(self) -> tuple[str, ...]:
-        """Refuse a negative time."""
-        return ("timeout must not be negative",) if self.timeout < 0 else ()
-
-    def start(self, rng: random.Random) -> ResetPeerState:  # noqa: ARG002 - the protocol hands it to every toxic
-        """Nothing was said."""
-        return ResetPeerState()
-
-    def held_bytes(self, state: ResetPeerState) -> int:  # noqa: ARG002 - as above
-        """Data is dropped, not held."""
-        return 0
-
-    def step(
-        self, state: ResetPeerState, event: Event, now_ns: int
-    ) -> tuple[ResetPeerState, tuple[Effect, ...]]:
+    def step(self, state: Countdown, event: Event, now_ns: int) -> tuple[Countdown, tuple[Effect, ...]]:
         """Start the clock with the first data; reset when it is up."""
-        if isinstance(event, Data | End) and state.came_ns is None:
-            state = replace(state, came_ns=now_ns)
-        elif not isinstance(event, Wake | Updated | Detached) or state.came_ns is None:
-            return state, ()
-        assert state.came_ns is not None
-        due_ns = state.came_ns + self.timeout * MS_NS
-        if due_ns <= now_ns or isinstance(event, Detached):
+        if state.began_ns is None:
+            return self.begin(Ending.RESET, now_ns) if isinstance(event, Data | End) else (state, ())
+        if isinstance(event, Detached):
             return state, (Finish(Ending.RESET),)
-        return state, (WakeAt(due_ns),)
+        return self.run_on(state, event, now_ns)

@@ -10,74 +10,40 @@ stream from the sender ends the connection.
 
 from __future__ import annotations
 
-import random
 from dataclasses import dataclass
 from typing import ClassVar
 
-from faults.toxics.base import (
-    MS_NS,
-    Attached,
-    Data,
-    Detached,
-    Effect,
-    End,
-    Ending,
-    Event,
-    Finish,
-    Updated,
-    Wake,
-    WakeAt,
-)
+from faults.toxics.base import Attached, Data, Detached, Effect, End, Ending, Event, Finish, Updated
+from faults.toxics.countdown import Countdown, EndsLater
 
-__all__ = ["RestartingTimeout", "Timeout", "TimeoutState"]
+__all__ = ["RestartingTimeout", "Timeout"]
 
 
 @dataclass(frozen=True, slots=True)
-class TimeoutState:
-    """When the connection is to be closed; None for never."""
-
-    due_ns: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Timeout:
+class Timeout(EndsLater):
     """Drop everything, close after `timeout` ms."""
 
     timeout: int = 0
 
     kind: ClassVar[str] = "timeout"
     drops: ClassVar[bool] = True
+    delay_of: ClassVar[str] = "timeout"
 
-    def problems(self) -> tuple[str, ...]:
-        """Refuse a negative time."""
-        return ("timeout must not be negative",) if self.timeout < 0 else ()
-
-    def start(self, rng: random.Random) -> TimeoutState:  # noqa: ARG002 - the protocol hands it to every toxic
-        """The clock starts with Attached."""
-        return TimeoutState()
-
-    def held_bytes(self, state: TimeoutState) -> int:  # noqa: ARG002 - as above
-        """Data is dropped, not held."""
-        return 0
-
-    def step(self, state: TimeoutState, event: Event, now_ns: int) -> tuple[TimeoutState, tuple[Effect, ...]]:
+    def step(self, state: Countdown, event: Event, now_ns: int) -> tuple[Countdown, tuple[Effect, ...]]:
         """Drop data; close when it is time, when the sender is done, or on removal."""
         if isinstance(event, Attached | Updated):
-            due_ns = now_ns + self.timeout * MS_NS if self.timeout > 0 else None
-            return TimeoutState(due_ns), () if due_ns is None else (WakeAt(due_ns),)
+            return self.begin(Ending.CLOSE, now_ns) if self.timeout > 0 else (Countdown(), ())
         if isinstance(event, End):
-            ending = Ending.RESET if event.ending is Ending.RESET else Ending.CLOSE
-            return TimeoutState(), (Finish(ending),)
-        is_due = isinstance(event, Wake) and state.due_ns is not None and state.due_ns <= now_ns
-        if is_due or isinstance(event, Detached):
-            return TimeoutState(), (Finish(Ending.CLOSE),)
-        return state, ()
+            return state, (Finish(Ending.RESET if event.ending is Ending.RESET else Ending.CLOSE),)
+        if isinstance(event, Detached):
+            return state, (Finish(Ending.CLOSE),)
+        return self.run_on(state, event, now_ns)
 
 
 @dataclass(frozen=True, slots=True)
 class RestartingTimeout(Timeout):
     """The same, but the clock starts anew with each dropped chunk."""
 
-    def step(self, state: TimeoutState, event: Event, now_ns: int) -> tuple[TimeoutState, tuple[Effect, ...]]:
+    def step(self, state: Countdown, event: Event, now_ns: int) -> tuple[Countdown, tuple[Effect, ...]]:
         """Start anew with data; otherwise as ever."""
         return Timeout.step(self, state, Attached() if isinstance(event, Data) else event, now_ns)

@@ -1,0 +1,58 @@
+"""The schema of a plan: what a person writes in YAML, as pydantic models.
+
+A plan is a value: everything in it can be built in Python with the same names. Models are frozen and refuse unknown
+keys. Nothing here knows files, lines, clocks or sockets: `loader` adds positions to errors, `compile` gives times.
+"""
+
+from __future__ import annotations
+
+from resilience.plan.schema.base import Model
+from resilience.plan.schema.breakers import Breaker, Observe
+from resilience.plan.schema.expect import (
+    EXPECTATION_KEYS,
+    LOAD_FIGURES,
+    AmplificationExpectation,
+    ConformsExpectation,
+    Expectation,
+    LoadExpectation,
+    OpensExpectation,
+    RecoversExpectation,
+    ResourceExpectation,
+    RuleName,
+)
+from resilience.plan.schema.faults import Allow, Fault, Toxic
+from resilience.plan.schema.load import Degraded, HttpLoad, LoadStream, Phase, PhaseRate, Ramp
+from resilience.plan.schema.plan import Abort, Plan
+from resilience.plan.schema.system import External, ExternalInstance, ExternalProxy, Lab, LabBreaker
+
+__all__ = [
+    "EXPECTATION_KEYS",
+    "LOAD_FIGURES",
+    "Abort",
+    "Allow",
+    "AmplificationExpectation",
+    "Breaker",
+    "ConformsExpectation",
+    "Degraded",
+    "Expectation",
+    "External",
+    "ExternalInstance",
+    "ExternalProxy",
+    "Fault",
+    "HttpLoad",
+    "Lab",
+    "LabBreaker",
+    "LoadExpectation",
+    "LoadStream",
+    "Model",
+    "Observe",
+    "OpensExpectation",
+    "Phase",
+    "PhaseRate",
+    "Plan",
+    "Ramp",
+    "RecoversExpectation",
+    "ResourceExpectation",
+    "RuleName",
+    "Toxic",
+]

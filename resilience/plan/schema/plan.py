@@ -1,0 +1,58 @@
+"""The whole plan: which system, which load, which faults when, what is expected, when to stop."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, model_validator
+
+from resilience.plan.fields import (
+    Name,
+    PositiveNs,
+    ShareBound,
+)
+from resilience.plan.schema.base import Model
+from resilience.plan.schema.breakers import Breaker
+from resilience.plan.schema.expect import Expectation
+from resilience.plan.schema.faults import Allow, Fault
+from resilience.plan.schema.load import LoadStream, Phase
+from resilience.plan.schema.system import External, Lab
+
+
+class Abort(Model):
+    """Stops the run and heals at once when it holds for this long."""
+
+    load: Name
+    errors: ShareBound
+    hold: Annotated[PositiveNs, Field(alias="for")]
+
+
+class Plan(Model):
+    """A whole experiment: which system, which load, which faults when, which breakers, what is expected."""
+
+    version: Literal[1]
+    name: Name
+    purpose: str = ""
+    lab: Lab | None = None
+    external: External | None = None
+    phases: Annotated[tuple[Phase, ...], Field(min_length=1)]
+    load: Annotated[dict[Name, LoadStream], Field(min_length=1)]
+    faults: tuple[Fault, ...] = ()
+    breakers: dict[Name, Breaker] = {}
+    expect: Annotated[dict[Name, Expectation], Field(min_length=1)]
+    abort: tuple[Abort, ...] = ()
+    allow: Allow = Allow()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _lab_without_options(cls, value: Any) -> Any:
+        # `lab:` with nothing behind it means the lab as it is.
+        if isinstance(value, dict) and "lab" in value and value["lab"] is None:
+            return {**value, "lab": {}}
+        return value
+
+    @model_validator(mode="after")
+    def _one_system(self) -> Plan:
+        if (self.lab is None) == (self.external is None):
+            raise ValueError("name the system: either `lab: {}` or `external: {...}`, exactly one of them")
+        return self

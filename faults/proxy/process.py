@@ -18,6 +18,8 @@ import time
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from typing import Any, Protocol
 
+from faults.descriptors import raise_descriptor_limit
+
 __all__ = ["Closeable", "log_to_stderr", "run_process"]
 
 _LEVELS = {
@@ -72,6 +74,7 @@ def run_process(
     die_with_parent: bool,
 ) -> int:
     """Run until told to stop; return the exit status (1 where starting failed)."""
+    raise_descriptor_limit()
     return _runner()(_serve(start, describe, die_with_parent=die_with_parent))
 
 

@@ -15,6 +15,7 @@ import asyncio
 import contextlib
 import socket
 import struct
+import sys
 from collections.abc import Callable
 from enum import IntFlag
 from typing import Protocol, cast
@@ -29,6 +30,11 @@ _LINGER_RESET = struct.pack("ii", 1, 0)
 _LINGER_S = 30.0  # how long a closed side may take to drain what was written to it
 _WRITE_HIGH_BYTES = 256 * 1024
 _EARLY_BYTES = 64 * 1024  # what is read from an observed client before its upstream is there
+
+
+_FORGETS_EARLY_PAUSE = sys.hexversion < 0x030B0700
+"""Whether asyncio's own transports start reading after `connection_made` even if that paused them: seen in 3.11.2, no more
+in 3.11.7. Harmless where another event loop is used."""
 
 
 class Hold(IntFlag):
@@ -133,7 +139,15 @@ class Side(asyncio.Protocol):
         self.transport.set_write_buffer_limits(high=_WRITE_HIGH_BYTES)
         if self._holds:
             self.transport.pause_reading()
+            if _FORGETS_EARLY_PAUSE:
+                asyncio.get_running_loop().call_soon(self._pause_again)
         self.connection.side_made(self)
+
+    def _pause_again(self) -> None:
+        """Stop the reading that asyncio began although it was told not to."""
+        if self._holds and not self.lost and not self.transport.is_closing():
+            self.transport.resume_reading()  # only so that the pause is not taken for the one it has forgotten
+            self.transport.pause_reading()
 
     def data_received(self, data: bytes) -> None:
         """Pass data on: to the other socket, or into the chain."""

@@ -31,6 +31,7 @@ from typing import Any, Self
 import uvloop
 from aiohttp import web
 
+from faults.descriptors import raise_descriptor_limit
 from resilience.lab.ports import listening_socket
 from resilience.lab.replica import name_in_docker
 from resilience.lab.settings import SettingsError
@@ -214,6 +215,8 @@ class Service:
 def run_service(serve: Callable[[ServiceOptions], Awaitable[None]], options: ServiceOptions) -> int:
     """Run `serve` on uvloop to its end. 0 when it ended as told; 1, with one line on stderr, on a bad set-up."""
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+
+    raise_descriptor_limit()
 
     async def run() -> None:
         await serve(options)

@@ -11,6 +11,8 @@ from time import monotonic_ns
 
 import uvloop
 
+from faults.descriptors import raise_descriptor_limit
+
 ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi"
 
 
@@ -42,4 +44,5 @@ async def main():
 
 
 if __name__ == "__main__":
+    raise_descriptor_limit()
     uvloop.run(main())

@@ -1,8 +1,8 @@
 """The run record: one folder, written as the run goes, read by every checker and report.
 
 Layout: `plan.yaml`, `timeline.json`, `environment.json`, `events.jsonl`, `samples/bins.jsonl`,
-`samples/workers.jsonl`, `samples/calls-LOAD.jsonl`, `samples/wire-PROXY.jsonl`, and `faults.jsonl`, the undo journal of
-the fault session; after judging `verdict.json`, `report.html`, `junit.xml`. JSON Lines files are append-only and reach
+`samples/workers.jsonl`, `samples/figures.jsonl`, `samples/calls-LOAD.jsonl`, `samples/notes-LOAD.jsonl`,
+`samples/wire-PROXY.jsonl`, and `faults.jsonl`, the undo journal of the fault session; after judging `verdict.json`, `report.html`, `junit.xml`. JSON Lines files are append-only and reach
 the operating system once a second (`RunRecorder.flush`), so that a killed run can still be judged as far as it went.
 
 Every event is `{"v": 1, "t": ns, "kind": ...}` on CLOCK_MONOTONIC of the host that ran it; `at` in an event is an
@@ -26,7 +26,14 @@ from typing import Any, TextIO
 from resilience.run import shapes
 
 VERSION = 1
-_SAMPLES = {"bins": "samples/bins.jsonl", "worker": "samples/workers.jsonl", "end": "samples/workers.jsonl"}
+_SAMPLES = {
+    "bins": "samples/bins.jsonl",
+    "figures": "samples/figures.jsonl",
+    "worker": "samples/workers.jsonl",
+    "end": "samples/workers.jsonl",
+}
+_ROWS = {"call": "calls", "note": "notes"}
+"""Messages that carry rows of one load, each a line of that load's own file."""
 
 
 class RecordError(Exception):
@@ -96,8 +103,8 @@ class RunRecorder:
     def message(self, message: Mapping[str, Any]) -> None:
         """Append one message of a load worker to the samples."""
         kind = str(message["kind"])
-        if kind == "call":
-            name = f"samples/calls-{safe_name(str(message['load']))}.jsonl"
+        if kind in _ROWS:
+            name = f"samples/{_ROWS[kind]}-{safe_name(str(message['load']))}.jsonl"
             for row in message["rows"]:
                 self._append(name, row)
             return
@@ -181,6 +188,14 @@ class RunReader:
     def calls(self, load: str) -> Iterator[list[Any]]:
         """Per-call rows of a recorded load stream."""
         return self._lines(f"samples/calls-{safe_name(load)}.jsonl", shapes.call_problem)
+
+    def notes(self, load: str) -> Iterator[dict[str, Any]]:
+        """What a load wrote down of its calls, where the plan says `record`."""
+        return self._lines(f"samples/notes-{safe_name(load)}.jsonl", shapes.note_problem)
+
+    def figures(self) -> Iterator[dict[str, Any]]:
+        """Per-second increments of what only one kind of driver counts: message latencies, cache hits and the like."""
+        return self._lines("samples/figures.jsonl", shapes.figures_problem)
 
     def wire(self, proxy: str) -> Iterator[dict[str, Any]]:
         """What the tap before a proxy recorded."""

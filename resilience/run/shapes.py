@@ -49,6 +49,10 @@ def _buckets(value: Any) -> bool:
     return _counts(value) and all(key.isascii() and key.isdigit() for key in value)
 
 
+def _histograms(value: Any) -> bool:
+    return isinstance(value, dict) and all(map(_buckets, value.values()))
+
+
 def _flights(value: Any) -> bool:
     return isinstance(value, dict) and all(map(_number, value.values()))
 
@@ -98,6 +102,14 @@ _BINS: Final[tuple[Shape, Shape]] = (
     {"load": _text, "phase": _text, "s": _whole, "n": _counts, "first": _whole},
     dict.fromkeys(HISTOGRAMS, _buckets),
 )
+_FIGURES: Final[tuple[Shape, Shape]] = (
+    {"load": _text, "phase": _text, "s": _whole, "n": _counts, "h": _histograms},
+    {"worker": _whole},
+)
+_NOTE: Final[tuple[Shape, Shape]] = (
+    {"what": _text},
+    {"i": _whole, "at": _interval, "outcome": _text, "status": _or_none(_whole)},
+)
 _WORKERS: Final[Mapping[str, tuple[Shape, Shape]]] = {
     "worker": (
         {"worker": _whole, "t": _whole, "cpu": _number, "fds": _whole, "in_flight": _flights},
@@ -131,6 +143,16 @@ def event_problem(line: Any) -> str | None:
 def bins_problem(line: Any) -> str | None:
     """A line of `samples/bins.jsonl`."""
     return _wrong(line, _BINS)
+
+
+def figures_problem(line: Any) -> str | None:
+    """A line of `samples/figures.jsonl`."""
+    return _wrong(line, _FIGURES)
+
+
+def note_problem(line: Any) -> str | None:
+    """A line of `samples/notes-LOAD.jsonl`."""
+    return _wrong(line, _NOTE)
 
 
 def worker_problem(line: Any) -> str | None:

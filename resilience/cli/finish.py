@@ -26,6 +26,8 @@ log = logging.getLogger("chaos_spike.finish")
 def finish(folder: Path, ending: Ending | None = None, *, strict: bool | None = None) -> Verdict:
     """Judge a record, print the verdict, then write `verdict.json`, `junit.xml` and `report.html`.
 
+    Where `strict` differs from what the run asked for, they are `verdict-strict.json` and so on (or `-declared`).
+
     `ending` is what the runner knows and may not have been able to write down (a full disk). Once there is a verdict
     it is returned, also where it cannot be shown or written: then that is said. Raises `RecordError` or `PlanInvalid`
     where the record cannot be read.
@@ -38,7 +40,9 @@ def finish(folder: Path, ending: Ending | None = None, *, strict: bool | None = 
             print_console(model, Terminal())
             _print_last_lines(model, verdict)
         with _said():
-            write_whole(folder / "verdict.json", json.dumps(verdict, indent=1, default=str) + "\n")
+            write_whole(
+                folder / model.file("verdict", "json"), json.dumps(verdict, indent=1, default=str) + "\n"
+            )
             _write_pages(folder, model)
     return Verdict(verdict["verdict"])
 
@@ -51,8 +55,8 @@ def render(reader: RunReader, verdict: dict[str, Any]) -> None:
 
 
 def _write_pages(folder: Path, model: ReportModel) -> None:
-    write_whole(folder / "junit.xml", render_junit(model))
-    write_whole(folder / "report.html", render_html(model))
+    write_whole(folder / model.file("junit", "xml"), render_junit(model))
+    write_whole(folder / model.file("report", "html"), render_html(model))
 
 
 def _print_last_lines(model: ReportModel, verdict: dict[str, Any]) -> None:

@@ -20,7 +20,11 @@ def judge(
         typer.Option("--strict/--declared", help="Judge breakers without, or with, declared deviations."),
     ] = None,
 ) -> None:
-    """Judge a run's record again; the exit code is the run's, 130 and 143 included."""
+    """Judge a run's record again; the exit code is the run's, 130 and 143 included.
+
+    With other strictness than the run asked for, the files are verdict-strict.json, report-strict.html and
+    junit-strict.xml (or -declared) beside the run's own.
+    """
     from resilience.cli.finish import finish
     from resilience.plan import PlanInvalid
     from resilience.run.record import RecordError, RunReader

@@ -40,7 +40,9 @@ def up(
             f"{name:<9} toxic proxy {point.proxy!r} at {point.admin_url}, tap {point.tap!r} at {point.tap_url}"
         )
     for instance in system.instances:
-        typer.echo(f"{instance.name:<9} admin {instance.admin_url}")
+        if instance.admin_url is not None:
+            typer.echo(f"{instance.name:<9} admin {instance.admin_url}")
+    typer.echo("run a plan against it: chaos-spike run breaker --target lab")
     typer.echo("stop it with: chaos-spike lab down")
 
 

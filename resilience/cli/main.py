@@ -6,6 +6,7 @@ message and an exit code (README, "Exit codes"); a traceback means a bug of ours
 
 from __future__ import annotations
 
+from importlib import metadata
 from typing import Annotated
 
 import typer
@@ -38,8 +39,18 @@ app.add_typer(lab_app, name="lab")
 app.add_typer(plan_app, name="plan")
 
 
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"chaos-spike {metadata.version('chaos-spike')}")
+        raise typer.Exit
+
+
 @app.callback()
 def options(
+    version: Annotated[  # noqa: ARG001 - its callback has done everything by now
+        bool,
+        typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit."),
+    ] = False,
     log_format: Annotated[LogFormat, typer.Option(help="Form of the log lines on stderr.")] = LogFormat.TEXT,
     log_level: Annotated[str, typer.Option(help="debug, info, warning or error.")] = "warning",
 ) -> None:

@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
-import os
 import random
 import secrets
-import shlex
 from datetime import UTC, datetime
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from resilience.cli.jobs import Job, run_jobs
+from resilience.cli.outcomes import Outcome, print_outcomes, reason_of, write_outcomes
+from resilience.cli.place import Fallback, Place, StackKind, check_jobs, check_stack, placed
 from resilience.cli.plan import print_timeline
-from resilience.cli.scenarios import load_or_exit
+from resilience.cli.scenarios import expanded, load_or_exit
 from resilience.cli.signals import Signals
 from resilience.cli.terminal import complain
+from resilience.cli.words import Words
 from resilience.plan import LoadedPlan
 from resilience.run.ending import Ending, Verdict, exit_code, worst
 
@@ -28,24 +30,34 @@ if TYPE_CHECKING:  # imported when it runs: `--help` stays fast
 log = logging.getLogger("chaos_spike.run")
 
 
-class StackKind(StrEnum):
-    """Where the system under test lives."""
-
-    EMBEDDED = "embedded"
-    COMPOSE = "compose"
-    EXTERNAL = "external"
-
-
 def run(
     plans: Annotated[
-        list[str] | None, typer.Argument(help="Plan files, or names of built-in plans (default: breaker).")
+        list[str] | None,
+        typer.Argument(
+            help="Plan files, or names of built-in plans (default: breaker; `suite` is the spike suite)."
+        ),
     ] = None,
-    stack: Annotated[StackKind, typer.Option(help="Where the system under test lives.")] = StackKind.EMBEDDED,
+    stack: Annotated[
+        StackKind | None,
+        typer.Option(help="Where the system under test lives (default: embedded; external with --target)."),
+    ] = None,
+    target: Annotated[
+        str | None,
+        typer.Option(
+            help="The external system: an address, `lab` (of `lab up`), or `auto` (ports 8000 and 8200)."
+        ),
+    ] = None,
+    fallback: Annotated[
+        Fallback | None, typer.Option(help="Use the embedded lab, and say so, where no target is there.")
+    ] = None,
     out: Annotated[Path, typer.Option(help="Folder that gets one folder a run.")] = Path("runs"),
     seed: Annotated[
         int | None, typer.Option(help="Seed of every random choice; drawn when not given.")
     ] = None,
     workers: Annotated[int, typer.Option(min=1, max=256, help="Load worker processes.")] = 2,
+    jobs: Annotated[
+        int, typer.Option(min=1, max=64, help="Plans at the same time, each with a lab of its own.")
+    ] = 1,
     strict: Annotated[
         bool, typer.Option("--strict", help="Judge breakers without declared deviations.")
     ] = False,
@@ -54,41 +66,43 @@ def run(
     setting: Annotated[
         list[str] | None, typer.Option("--set", help="KEY=VALUE in the plan, repeatable.")
     ] = None,
+    outcome: Annotated[Path | None, typer.Option(hidden=True, help="Where --jobs wants the outcome.")] = None,
 ) -> None:
     """Run plans and judge them.
 
     Exit codes: 0 pass; 1 fail; 2 usage or an invalid plan, nothing was started; 3 unknown or invalid; 4 aborted;
     5 a fault could not be healed; 6 set-up failed; 130 and 143 after healing on SIGINT and SIGTERM.
     """
-    names = plans or ["breaker"]
+    names = expanded(plans or ["breaker"])
     # Every plan is loaded before the first one runs: a typo in the last must not cost the time of the others.
     loaded = [load_or_exit(name, overlays=overlay or (), settings=setting or ()) for name in names]
+    place = placed(stack, target, fallback, dry_run=dry_run)
     for plan in loaded:
-        _check_stack(plan, stack)
+        check_stack(plan, place)
     if dry_run:
         for plan in loaded:
             print_timeline(plan.timeline)
         return
     chosen_seed = random.SystemRandom().getrandbits(32) if seed is None else seed
-    verdicts: list[Verdict] = []
+    words = Words(place, chosen_seed, workers, strict, tuple(overlay or ()), tuple(setting or ()), out)
+    outcomes: list[Outcome] = []
     with Signals() as signals:
-        for name, plan in zip(names, loaded, strict=True):
-            if signals.number:
-                break
-            command = _command(name, stack, chosen_seed, strict, overlay or (), setting or ())
-            options = _options(plan, out, chosen_seed, workers, strict, command)
-            verdicts.append(_run_one(plan, stack, options, signals))
-        code = exit_code(worst(verdicts), signals.number)
+        if jobs > 1 and len(names) > 1:
+            check_jobs(place)
+            outcomes = run_jobs([Job(name, words.again(name)) for name in names], jobs, signals)
+        else:
+            for name, plan in zip(names, loaded, strict=True):
+                if signals.number:
+                    break
+                options = _options(plan, out, chosen_seed, workers, strict, words.shown(name))
+                outcomes.append(_run_one(name, plan, place, options, signals))
+        if len(names) > 1:
+            print_outcomes(outcomes)
+            write_outcomes(out / f"{_stamp()}-suite-{secrets.token_hex(3)}", outcomes)
+        if outcome is not None and outcomes:
+            outcome.write_text(json.dumps(outcomes[0].to_json()), encoding="utf-8")
+        code = exit_code(worst(each.verdict for each in outcomes), signals.number)
     raise typer.Exit(code)
-
-
-def _check_stack(loaded: LoadedPlan, stack: StackKind) -> None:
-    from resilience.cli.scenarios import fail_usage
-
-    if loaded.plan.external is not None and stack is not StackKind.EXTERNAL:
-        fail_usage(f"{loaded.source} is written for an external system; run it with --stack external")
-    if loaded.plan.external is None and stack is StackKind.EXTERNAL:
-        fail_usage(f"{loaded.source} is written for the lab; run it with --stack embedded or compose")
 
 
 def _options(
@@ -97,10 +111,9 @@ def _options(
     from faults.journal import default_state_dir
     from resilience.run.interpreter import RunOptions
 
-    stamp = datetime.now(tz=UTC).strftime("%Y%m%d-%H%M%S")
     run_id = secrets.token_hex(3)
     return RunOptions(
-        folder=out / f"{stamp}-{loaded.plan.name}-{run_id}",
+        folder=out / f"{_stamp()}-{loaded.plan.name}-{run_id}",
         state_dir=default_state_dir(),
         seed=seed,
         run_id=run_id,
@@ -110,24 +123,29 @@ def _options(
     )
 
 
-def _run_one(loaded: LoadedPlan, stack: StackKind, options: RunOptions, signals: Signals) -> Verdict:
+def _stamp() -> str:
+    return datetime.now(tz=UTC).strftime("%Y%m%d-%H%M%S")
+
+
+def _run_one(name: str, loaded: LoadedPlan, place: Place, options: RunOptions, signals: Signals) -> Outcome:
     """Run and judge one plan. Whatever happens to it, the plans before it keep their say in the exit code."""
     from resilience.lab.system import StackError
     from resilience.run.record import RecordError
 
     try:
-        ending = _execute(loaded, stack, options, signals)
+        ending = _execute(loaded, place, options, signals)
     except (RecordError, StackError) as error:  # nothing was started, and there is no record
         complain(error)
-        return Verdict.SETUP_FAILED
+        return Outcome(name, Verdict.SETUP_FAILED, reason=str(error))
     except Exception as error:
         log.exception("the run crashed")
         complain(f"{type(error).__name__}: {error}")
-        return Verdict.ABORTED
-    return _judged(options.folder, ending)
+        return Outcome(name, Verdict.ABORTED, reason=f"{type(error).__name__}: {error}")
+    verdict = _judged(options.folder, ending)
+    return Outcome(name, verdict, options.folder, reason_of(options.folder) or ending.detail)
 
 
-def _execute(loaded: LoadedPlan, stack: StackKind, options: RunOptions, signals: Signals) -> Ending:
+def _execute(loaded: LoadedPlan, place: Place, options: RunOptions, signals: Signals) -> Ending:
     from resilience.cli.progress import Progress
     from resilience.cli.stacks import make_stack
     from resilience.run.interpreter import run_plan
@@ -138,7 +156,7 @@ def _execute(loaded: LoadedPlan, stack: StackKind, options: RunOptions, signals:
     async def execute() -> Ending:
         stop = Stop()
         with signals.stopping(stop):
-            made = make_stack(stack, loaded.plan)
+            made = make_stack(place.stack, loaded.plan, place.system, place.notice)
             return await run_plan(loaded, made, options, stop=stop, listen=progress.heard)
 
     with progress:
@@ -160,24 +178,3 @@ def _judged(folder: Path, ending: Ending) -> Verdict:
     if ending.detail:
         complain(ending.detail)
     return ending.verdict
-
-
-def _command(name: str, stack: StackKind, seed: int, strict: bool, overlays: object, settings: object) -> str:
-    """The command that repeats a run, for reports."""
-    words = ["chaos-spike", "run", name, "--stack", stack.value, "--seed", str(seed)]
-    words += ["--strict"] if strict else []
-    for option, values in (("--overlay", overlays), ("--set", settings)):
-        for value in values if isinstance(values, list) else ():
-            words += [option, _shown(str(value)) if option == "--set" else str(value)]
-    lab = [
-        f"{key}={shlex.quote(value)}" for key, value in os.environ.items() if key == "CHAOS_SPIKE_LAB_BREAKER"
-    ]
-    return " ".join([*lab, shlex.join(words)])
-
-
-def _shown(setting: str) -> str:
-    """A setting as reports may show it: what goes into requests, or says how to reach a system, may be a secret."""
-    key, _, _ = setting.partition("=")
-    first, *rest = key.split(".")
-    secret = first == "external" or (first == "load" and (len(rest) < 2 or rest[1] == "http"))
-    return f"{key}=(redacted)" if secret else setting

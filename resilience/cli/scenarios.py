@@ -14,6 +14,28 @@ from resilience.plan import LoadedPlan, PlanInvalid, load_plan
 from resilience.plan.problems import nearest
 from resilience.run.ending import EXIT_USAGE
 
+SUITE = "suite"
+SUITE_PLANS = (
+    "login-herd",
+    "websocket-avalanche",
+    "autoscale",
+    "breaker",
+    "db-pool",
+    "cache-coherence",
+    "websocket-waves",
+    "websocket-performance",
+    "websocket-ramp",
+    "websocket-stability",
+)
+"""What `suite` stands for. `metastable` and `conformance` take their own time and are asked for by name."""
+
+
+def expanded(names: Sequence[str]) -> list[str]:
+    """The plans that were asked for, with `suite` replaced by its members, each plan file or name as it was given."""
+    known = set(scenario_names())
+    members = [name for name in SUITE_PLANS if name in known]
+    return [each for name in names for each in (members if name == SUITE else [name])]
+
 
 def scenario_names() -> list[str]:
     """Names of the built-in plans."""
@@ -28,8 +50,11 @@ def find_plan(name: str) -> Path:
     path = Path(name)
     if path.is_file():
         return path
-    if name not in scenario_names():
-        fail_usage(f"no plan file and no built-in plan {name!r}{nearest(name, scenario_names())}")
+    known = [*scenario_names(), SUITE]
+    if name not in known:
+        fail_usage(f"no plan file and no built-in plan {name!r}{nearest(name, known)}")
+    if name == SUITE:
+        fail_usage(f"{SUITE!r} names several plans: run them with `chaos-spike run {SUITE}`")
     # The package is always installed as files: the lab starts programs from it, too.
     return Path(str(resources.files("resilience.scenarios") / f"{name}.yaml"))
 

@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from resilience.lab.embedded import EmbeddedStack
 from resilience.lab.external import ExternalStack
 from resilience.lab.system import Instance, ProxyPoint, Stack, System
 from resilience.plan.schema import External, Plan
 
+NOTICE = "notice"
+"""The fact of a system that verdict, console and page say before anything else."""
 
-def make_stack(kind: str, plan: Plan) -> Stack:
-    """A stack that is ready to be brought up; raises `StackError` where something that it needs is missing."""
-    if kind == "external" and plan.external is not None:
-        return ExternalStack(system_of(plan.external))
+
+def make_stack(kind: str, plan: Plan, target: System | None = None, notice: str = "") -> Stack:
+    """A stack that is ready to be brought up; raises `StackError` where something that it needs is missing.
+
+    `target` is the external system of `--target`: what it does not know is taken from the plan. `notice` is what people
+    must know of the system first; it goes into the record.
+    """
+    if notice:
+        return _Noticed(make_stack(kind, plan), notice)
+    if kind == "external":
+        return ExternalStack(external_system(plan, target))
     lab = plan.lab
     gateways, breaker = (lab.gateways, lab.breaker) if lab else (2, None)
     if kind == "compose":
@@ -20,6 +31,46 @@ def make_stack(kind: str, plan: Plan) -> Stack:
 
         return ComposeStack(gateways=gateways, breaker=breaker)
     return EmbeddedStack(gateways=gateways, breaker=breaker)
+
+
+def external_system(plan: Plan, target: System | None) -> System:
+    """The plan's external system, at the target's address and with what the target knows of itself."""
+    told = system_of(plan.external) if plan.external is not None else None
+    if target is None or told is None:
+        found = told or target
+        assert found is not None  # the command line lets no plan without addresses come this far
+        return found
+    return replace(
+        target,
+        proxies=target.proxies or told.proxies,
+        instances=target.instances or told.instances,
+        facts={**told.facts, **target.facts},
+    )
+
+
+class _Noticed:
+    """A stack whose system carries one more fact: what people must be told before anything else."""
+
+    def __init__(self, stack: Stack, notice: str) -> None:
+        self._stack = stack
+        self._notice = notice
+
+    def describe(self) -> str:
+        """The stack's own words."""
+        return self._stack.describe()
+
+    async def up(self) -> System:
+        """Bring it up, and add the notice."""
+        system = await self._stack.up()
+        return replace(system, facts={**system.facts, NOTICE: self._notice})
+
+    async def down(self) -> None:
+        """Take it down."""
+        await self._stack.down()
+
+    async def instances(self) -> tuple[Instance, ...]:
+        """The instances as they are now."""
+        return await self._stack.instances()
 
 
 def system_of(external: External) -> System:

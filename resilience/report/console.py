@@ -37,8 +37,8 @@ def print_console(model: ReportModel, console: Console) -> None:
         console.print(Padding(Text(reason), (0, 0, 0, 4)))
     _section("Where to look", console)
     for label, path in (
-        ("page", f"{model.folder}/report.html"),
-        ("verdict", f"{model.folder}/verdict.json"),
+        ("page", f"{model.folder}/{model.file('report', 'html')}"),
+        ("verdict", f"{model.folder}/{model.file('verdict', 'json')}"),
         ("again", model.reproduce),
     ):
         # Paths and commands are copied: they are never broken into lines by us.
@@ -47,6 +47,8 @@ def print_console(model: ReportModel, console: Console) -> None:
 
 def _heading(model: ReportModel) -> Text:
     head = Text()
+    if model.notice:
+        head.append(f"! {model.notice}\n", style="bold yellow")
     head.append(
         f"{sign(model.verdict)} {word(model.verdict)}", style=STYLES.get(model.verdict, "bold yellow")
     )
@@ -55,6 +57,8 @@ def _heading(model: ReportModel) -> Text:
     head.append(f"  ({', '.join(each for each in facts if each)})")
     if not model.breakage:  # else the next lines say it at length
         head.append(f"\n{model.sentence}")
+    for verdict, reason in model.also:
+        head.append(f"\nalso {word(verdict)}: {reason}")
     return head
 
 

@@ -98,6 +98,8 @@ def build_model(source: RunSource, verdict: dict[str, Any]) -> ReportModel:
         purpose=text(verdict.get("purpose")),
         verdict=text(verdict.get("verdict"), "unknown"),
         sentence=verdicts.sentence(verdict, breakage, expectations),
+        notice=text(verdict.get("notice")),
+        also=named_rows(mapping(verdict.get("also")).items()),
         started=text(verdict.get("started") or environment.get("started")),
         duration_s=duration_s,
         stack=text(verdict.get("stack")),
@@ -126,9 +128,21 @@ def build_model(source: RunSource, verdict: dict[str, Any]) -> ReportModel:
         journal_left_out=max(0, len(moments) - MOST_JOURNAL_LINES),
         environment=named_rows(environment.items()),
         plan_text=clean_block(source.plan_text(), longest=LONGEST_PLAN),
-        reproduce=_reproduce(verdict, environment),
+        reproduce=_reproduce(verdict, environment, source.path),
         folder=clean(str(source.path)),
+        suffix=suffix_of(verdict, environment),
     )
+
+
+def suffix_of(verdict: Mapping[str, Any], environment: Mapping[str, Any]) -> str:
+    """Give "" for the verdict that the run asked for, else the word that tells a second opinion from it.
+
+    Judging a run with other strictness than it was run with must not overwrite what the nightly job has seen.
+    """
+    asked, given = environment.get("strict"), verdict.get("strict")
+    if asked is None or given is None or bool(asked) == bool(given):
+        return ""
+    return "-strict" if given else "-declared"
 
 
 def _first_ns(events: Sequence[Mapping[str, Any]]) -> int:
@@ -234,8 +248,13 @@ def _with_findings(
     )  # fmt: skip
 
 
-def _reproduce(verdict: Mapping[str, Any], environment: Mapping[str, Any]) -> str:
-    """Give the command that repeats the run: the recorded one, else one put together from plan, stack and seed."""
+def _reproduce(verdict: Mapping[str, Any], environment: Mapping[str, Any], folder: Path) -> str:
+    """Give the command that repeats the run: the recorded one, else one put together from plan, stack and seed.
+
+    A second opinion is repeated by judging again, not by another run.
+    """
+    if suffix := suffix_of(verdict, environment):
+        return shlex.join(["chaos-spike", "judge", clean(str(folder)), f"-{suffix}"])
     told = verdict.get("command") or environment.get("command")
     if told:
         words = [clean(str(word)) for word in told] if isinstance(told, list | tuple) else None

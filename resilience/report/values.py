@@ -215,6 +215,8 @@ class ReportModel:
     purpose: str
     verdict: str
     sentence: str
+    notice: str
+    also: tuple[tuple[str, str], ...]
     started: str
     duration_s: float
     stack: str
@@ -240,3 +242,8 @@ class ReportModel:
     plan_text: str
     reproduce: str
     folder: str
+    suffix: str
+
+    def file(self, stem: str, extension: str) -> str:
+        """Name of a file of this verdict in `folder`: a second opinion stands beside the run's own verdict."""
+        return f"{stem}{self.suffix}.{extension}"

@@ -6,8 +6,10 @@ import os
 import platform
 import subprocess
 import sys
+from datetime import UTC, datetime
 from importlib import metadata
 from typing import Any
+from urllib.parse import urlsplit
 
 import psutil
 
@@ -31,6 +33,7 @@ def describe_environment(system: System, **run: Any) -> dict[str, Any]:
     return {
         "v": 1,
         **run,
+        "started": datetime.now(tz=UTC).isoformat(timespec="seconds"),
         "stack": system.stack,
         "system": system.to_json(),
         "python": sys.version.split()[0],
@@ -39,10 +42,15 @@ def describe_environment(system: System, **run: Any) -> dict[str, Any]:
         "cpu": _cpu_model(),
         "memory_bytes": psutil.virtual_memory().total,
         "load_average": list(os.getloadavg()),
-        "shared_host": system.stack in ("embedded", "compose"),
+        "shared_host": system.stack in ("embedded", "compose") or _on_loopback(system.base_url),
         "packages": {name: version for name in _PACKAGES if (version := _version(name))},
         "git_revision": _git_revision(),
     }
+
+
+def _on_loopback(url: str) -> bool:
+    host = urlsplit(url).hostname or ""
+    return host in {"localhost", "::1"} or host.startswith("127.")
 
 
 def _version(package: str) -> str | None:

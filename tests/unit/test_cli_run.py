@@ -18,7 +18,9 @@ from typer.testing import CliRunner
 from resilience.cli import finish as finishing
 from resilience.cli import run as running
 from resilience.cli.main import app
+from resilience.cli.place import Place, StackKind
 from resilience.cli.signals import Signals
+from resilience.cli.words import Words
 from resilience.run.ending import Ending, Verdict
 from resilience.run.record import RecordError
 from resilience.run.stop import Stop
@@ -223,7 +225,7 @@ def test_command_of_a_report_shows_no_secret() -> None:
         "load.orders.rate=20/s",
         "name=demo",
     ]
-    command = running._command("breaker", running.StackKind.EMBEDDED, 1, False, [], settings)
+    command = Words(Place(StackKind.EMBEDDED), 1, 2, False, (), tuple(settings), Path("runs")).shown("breaker")
     assert "s3cret" not in command
     assert "'load.orders.http.headers.Authorization=(redacted)'" in command
     assert "load.orders.rate=20/s" in command

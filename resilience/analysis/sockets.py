@@ -1,0 +1,117 @@
+"""What became of a crowd of sockets: connected, welcomed, answered, told what was broadcast, still there. Pure.
+
+Evidence are the notes that each socket leaves: when it was open, when its welcome came, how long each message took, what it heard and when, and how it
+ended; and for each broadcast when it was sent. A socket owes hearing a broadcast when it was open and welcomed before it was sent
+and did not leave by itself within `grace_ns` after that. A socket that left no note never connected.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Socket:
+    """One socket's life. Times in ns on the record's clock, None for what never happened. `lost`: the other side ended it."""
+
+    number: int
+    opened_ns: int | None
+    welcomed_ns: int | None
+    latencies_ns: tuple[int, ...] = ()
+    heard: Mapping[str, int] = field(default_factory=dict)
+    left_ns: int | None = None
+    lost: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Crowd:
+    """The figures of one load of sockets; shares are of what was owed."""
+
+    wanted: int
+    connected: int
+    welcomed: int
+    lost: int
+    latencies_ns: tuple[int, ...]
+    broadcasts: int
+    owed: int
+    missed: int
+
+    @property
+    def connected_share(self) -> float:
+        """Sockets that opened, of all that were wanted."""
+        return self.connected / self.wanted if self.wanted else 0.0
+
+    @property
+    def welcomed_share(self) -> float:
+        """Sockets that were welcomed, of those that opened."""
+        return self.welcomed / self.connected if self.connected else 0.0
+
+    @property
+    def heard_share(self) -> float | None:
+        """Broadcasts heard, of those owed; None when none was owed."""
+        return (self.owed - self.missed) / self.owed if self.owed else None
+
+    @property
+    def lost_share(self) -> float:
+        """Sockets that the other side ended, of those that opened."""
+        return self.lost / self.connected if self.connected else 0.0
+
+    def latency_ns(self, q: float) -> float | None:
+        """Nearest-rank quantile of the message latencies; None without a message."""
+        if not self.latencies_ns:
+            return None
+        return float(self.latencies_ns[max(0, math.ceil(q * len(self.latencies_ns)) - 1)])
+
+
+def crowd_of(
+    wanted: int, sockets: Sequence[Socket], broadcasts: Mapping[str, int], *, grace_ns: int
+) -> Crowd:
+    """Count. `broadcasts` are ids and when each was sent, in ns."""
+    opened = [s for s in sockets if s.opened_ns is not None]
+    owed = missed = 0
+    for name, sent_ns in broadcasts.items():
+        for socket in opened:
+            if socket.welcomed_ns is None or socket.welcomed_ns > sent_ns:
+                continue
+            if not socket.lost and socket.left_ns is not None and socket.left_ns < sent_ns + grace_ns:
+                continue
+            if socket.lost and socket.left_ns is not None and socket.left_ns <= sent_ns:
+                continue
+            owed += 1
+            at = socket.heard.get(name)
+            missed += at is None or at > sent_ns + grace_ns
+    return Crowd(
+        wanted=wanted,
+        connected=len(opened),
+        welcomed=sum(s.welcomed_ns is not None for s in opened),
+        lost=sum(s.lost for s in opened),
+        latencies_ns=tuple(sorted(ns for s in opened for ns in s.latencies_ns)),
+        broadcasts=len(broadcasts),
+        owed=owed,
+        missed=missed,
+    )
+
+
+def from_notes(notes: Iterable[Mapping[str, Any]]) -> tuple[list[Socket], dict[str, int]]:
+    """Sockets and broadcasts from a load's notes (`what`: "socket" or "broadcast")."""
+    sockets, broadcasts = [], {}
+    for note in notes:
+        match note.get("what"):
+            case "socket":
+                sockets.append(
+                    Socket(
+                        int(note["i"]),
+                        note.get("opened"),
+                        note.get("welcomed"),
+                        tuple(note.get("latencies", ())),
+                        dict(note.get("heard", {})),
+                        note.get("left"),
+                        bool(note.get("lost")),
+                    )
+                )
+            case "broadcast":
+                broadcasts[str(note["id"])] = int(note["at"][0])
+    return sockets, broadcasts

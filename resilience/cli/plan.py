@@ -8,11 +8,13 @@ from typing import Annotated
 
 import typer
 
+from resilience.cli.plan_init import init
 from resilience.cli.scenarios import load_or_exit, scenario_names
 from resilience.plan import Timeline
 from resilience.plan.units import format_duration, format_rate
 
-plan_app = typer.Typer(no_args_is_help=True, help="Check plans and show what they would do.")
+plan_app = typer.Typer(no_args_is_help=True, help="Write and check plans, and show what they would do.")
+plan_app.command("init")(init)
 
 
 @plan_app.command("check")

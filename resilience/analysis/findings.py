@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,6 +10,7 @@ from resilience.analysis.baseline import against_baseline
 from resilience.analysis.evidence import NS_PER_S, RecordReader, RunEvidence
 from resilience.analysis.exercise import unexercised
 from resilience.analysis.health import BaselineRefused
+from resilience.analysis.metastability import sustaining_loop
 from resilience.analysis.recovery import Recovery, recovery_of
 from resilience.breaker.observation import Fault, Interval
 from resilience.breaker.report import BreakerReport
@@ -18,6 +18,15 @@ from resilience.breaker.spec import BreakerSpec, SpecError
 from resilience.breaker.verify import verify
 from resilience.breaker.wire import from_record
 from resilience.plan.schema import Breaker, ConformsExpectation, RecoversExpectation
+from resilience.plan.schema.expect_promises import (
+    CoherenceExpectation,
+    HitRateExpectation,
+    MetastableExpectation,
+    OrdersExpectation,
+    SocketsExpectation,
+)
+from resilience.plan.specs import specification
+from resilience.run.streams import load_streams
 
 DEFAULT_HOLD_S = 10.0
 
@@ -46,6 +55,19 @@ class Findings:
     recoveries: Mapping[str, RecoveryFinding]
     arrivals: Mapping[str, Sequence[str]]
     unexercised: tuple[str, ...] = ()
+    notes: Mapping[str, Sequence[Mapping[str, Any]]] = field(default_factory=dict)
+    """What loads wrote down of their calls, by load; read where an expectation needs it."""
+    notes_lost: Mapping[str, int] = field(default_factory=dict)
+    amplification: Mapping[str, float] = field(default_factory=dict)
+    """Attempts per call on the wire after the fault, by expectation; missing where no tap could count them."""
+    loops: Mapping[str, str] = field(default_factory=dict)
+    timeouts_s: Mapping[str, float] = field(default_factory=dict)
+
+    def notes_problem(self, load: str) -> str:
+        """Why nothing can be said from a load's notes; empty when something can."""
+        if lost := self.notes_lost.get(load, 0):
+            return f"{lost} notes of {load} did not fit into the record"
+        return "" if self.notes.get(load) else f"{load} wrote nothing down; give it `record`"
 
 
 def analyse(evidence: RunEvidence, reader: RecordReader) -> Findings:
@@ -72,22 +94,65 @@ def analyse(evidence: RunEvidence, reader: RecordReader) -> Findings:
         recoveries=recoveries,
         arrivals={proxy: _arrival_ids(reader, proxy) for proxy in proxies},
         unexercised=tuple(unexercised(evidence, reader, breakers)),
+        **_promises(evidence, reader),
     )
+
+
+_NOTED = (SocketsExpectation, CoherenceExpectation, HitRateExpectation, OrdersExpectation)
+
+
+def _promises(evidence: RunEvidence, reader: RecordReader) -> dict[str, Any]:
+    """What the expectations beyond single calls need of the record, and nothing where the plan has none."""
+    wanted = evidence.plan.expect.values()
+    found: dict[str, Any] = {}
+    if any(isinstance(each, _NOTED) for each in wanted):
+        found["notes"] = {load: list(reader.notes(load)) for load in evidence.plan.load}
+        lost: dict[str, int] = {}
+        for line in reader.figures():
+            lost[line["load"]] = lost.get(line["load"], 0) + int(line["n"].get("notes_lost", 0))
+        found["notes_lost"] = lost
+    probes = {n: e for n, e in evidence.plan.expect.items() if isinstance(e, MetastableExpectation)}
+    if probes:
+        ratios = {name: _amplification(evidence, reader, each) for name, each in probes.items()}
+        found["amplification"] = {name: ratio for name, ratio in ratios.items() if ratio is not None}
+        loops = {name: _loop(evidence, ratio) for name, ratio in ratios.items()}
+        found["loops"] = {name: loop for name, loop in loops.items() if loop is not None}
+        streams = load_streams(evidence.plan, evidence.timeline, "http://unknown", evidence.seed)
+        found["timeouts_s"] = {stream.name: stream.timeout_ns / NS_PER_S for stream in streams}
+    return found
+
+
+def _amplification(
+    evidence: RunEvidence, reader: RecordReader, wanted: MetastableExpectation
+) -> float | None:
+    """Requests per request id before the faulted proxy while the aftermath was watched; None where no tap saw any."""
+    span = evidence.timeline.phase(wanted.watch)
+    from_ns, to_ns = evidence.epoch_ns + span.start_ns, evidence.epoch_ns + span.end_ns
+    proxy = evidence.faults[wanted.fault].proxy
+    ids = [
+        str(record["id"])
+        for record in reader.wire(proxy)
+        if record.get("what") == "arrival" and record.get("id") and from_ns <= _last(record["at"]) < to_ns
+    ]
+    return len(ids) / len(set(ids)) if ids else None
+
+
+def _last(at: Any) -> int:
+    return int(at[1] if isinstance(at, list) else at)
+
+
+def _loop(evidence: RunEvidence, amplification: float | None) -> str | None:
+    """What keeps a system down, from what was seen last of its breakers and of retries on the wire."""
+    states: dict[tuple[str, str], str] = {}
+    for event in evidence.events.get("breaker.state", ()):
+        states[str(event["breaker"]), str(event["instance"])] = str(event["state"])
+    return sustaining_loop(amplification=amplification, breakers=tuple(states.values()))
 
 
 def breaker_spec(evidence: RunEvidence, breaker: Breaker) -> BreakerSpec:
     """Specification of a breaker: from the plan, or from what the lab said it runs. Raises `SpecError`."""
-    mapping: dict[str, Any]
-    if breaker.spec == "lab":
-        facts = evidence.environment.get("system", {}).get("facts", {})
-        mapping = json.loads(facts.get("breaker_spec", "{}"))
-        if mapping.get("dialect") in (None, "none"):
-            raise SpecError("spec", "the lab runs without a circuit breaker")
-    else:
-        mapping = dict(breaker.spec)
-    if breaker.dialect is not None:
-        mapping["dialect"] = breaker.dialect
-    return BreakerSpec.from_mapping(mapping)
+    facts = evidence.environment.get("system", {}).get("facts", {})
+    return specification(evidence.plan, breaker, facts)
 
 
 def _verify(evidence: RunEvidence, reader: RecordReader, name: str, breaker: Breaker) -> BreakerReport:

@@ -30,11 +30,16 @@ SUITE_PLANS = (
 """What `suite` stands for. `metastable` and `conformance` take their own time and are asked for by name."""
 
 
-def expanded(names: Sequence[str]) -> list[str]:
-    """The plans that were asked for, with `suite` replaced by its members, each plan file or name as it was given."""
+def expanded(names: Sequence[str], *, external: bool = False) -> list[str]:
+    """The plans that were asked for, with `suite` replaced by its members, each plan file or name as it was given.
+
+    A built-in plan that has a form of its own for systems that others run is taken in that form where it is `external`.
+    """
     known = set(scenario_names())
     members = [name for name in SUITE_PLANS if name in known]
-    return [each for name in names for each in (members if name == SUITE else [name])]
+    found = [each for name in names for each in (members if name == SUITE else [name])]
+    forms = {name: f"{name}-external" for name in found if external and not Path(name).is_file()}
+    return [forms[name] if forms.get(name) in known else name for name in found]
 
 
 def scenario_names() -> list[str]:

@@ -8,6 +8,7 @@ from resilience.lab.embedded import EmbeddedStack
 from resilience.lab.external import ExternalStack
 from resilience.lab.system import Instance, ProxyPoint, Stack, System
 from resilience.plan.schema import External, Plan
+from resilience.plan.stimuli import scripted_proxies
 
 NOTICE = "notice"
 """The fact of a system that verdict, console and page say before anything else."""
@@ -22,7 +23,7 @@ def make_stack(kind: str, plan: Plan, target: System | None = None, notice: str 
     if notice:
         return _Noticed(make_stack(kind, plan), notice)
     if kind == "external":
-        return ExternalStack(external_system(plan, target))
+        return ExternalStack(external_system(plan, target), correlate=scripted_proxies(plan))
     lab = plan.lab
     gateways, breaker = (lab.gateways, lab.breaker) if lab else (2, None)
     if kind == "compose":
@@ -81,10 +82,11 @@ def system_of(external: External) -> System:
         proxies={
             name: ProxyPoint(
                 name=name,
-                admin_url=proxy.admin_url,
-                proxy=proxy.proxy,
-                listen="",
-                upstream="",
+                # Without an address it is one of ours: the stack puts it there.
+                admin_url=proxy.admin_url or "",
+                proxy=proxy.proxy or name,
+                listen=proxy.listen or "",
+                upstream=proxy.upstream or "",
                 tap_url=proxy.tap_url,
                 tap=proxy.tap,
             )

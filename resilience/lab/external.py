@@ -1,13 +1,19 @@
-"""The external stack: a system that others run. Nothing is started; it is only checked that the addresses answer."""
+"""The external stack: a system that others run. It is checked that the addresses answer.
+
+Nothing of theirs is started. A proxy that the plan gives an address of our own to listen at (a point without a control API) is
+put there by us, tap and all, before the system is asked for anything, and taken away at the end.
+"""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from dataclasses import replace
 
 import aiohttp
 
 from faults.toxiproxy import ToxiproxyClient, ToxiproxyError
+from resilience.lab.fronting import Front
 from resilience.lab.probing import instances_now, probing_session, read_json
 from resilience.lab.system import Instance, ProxyPoint, StackError, System
 
@@ -15,15 +21,28 @@ from resilience.lab.system import Instance, ProxyPoint, StackError, System
 class ExternalStack:
     """A `Stack` at given addresses; `system` says them, and may leave the addresses of a proxy empty."""
 
-    def __init__(self, system: System) -> None:
+    def __init__(self, system: System, *, correlate: Mapping[str, str] | None = None) -> None:
         self._system = system
+        self._correlate = correlate or {}
+        self._front = Front()
 
     def describe(self) -> str:
         """Such as "external system at http://10.0.0.5:8080"."""
         return f"external system at {self._system.base_url}"
 
     async def up(self) -> System:
-        """Ask every address once; StackError naming the first that does not answer."""
+        """Ask every address once; StackError naming the first that does not answer, with nothing left behind."""
+        try:
+            return await self._up()
+        except BaseException:
+            await self.down()
+            raise
+
+    async def _up(self) -> System:
+        # Before the system is asked: it may call its dependency for the answer.
+        ours = [point for point in self._system.proxies.values() if not point.admin_url]
+        fronted = await self._front.up(ours, self._correlate) if ours else {}
+        self._system = replace(self._system, proxies={**self._system.proxies, **fronted})
         async with probing_session() as session:
             try:
                 async with session.get(self._system.base_url):
@@ -47,7 +66,8 @@ class ExternalStack:
         return self._system
 
     async def down(self) -> None:
-        """Nothing: we started nothing."""
+        """Take away what we put in front of the system; harmless when there is nothing."""
+        await self._front.down()
 
     async def instances(self) -> tuple[Instance, ...]:
         """The named instances, asked on their admin ports."""

@@ -25,11 +25,23 @@ def recordable(written: Mapping[str, Any], filled: Mapping[str, Any]) -> dict[st
     recorded = dict(filled)
     recorded["load"] = {
         name: {**stream, "http": _texts(_HTTP_TEXTS, written["load"][name]["http"], stream["http"])}
-        for name, stream in filled["load"].items()
+        for name, stream in filled.get("load", {}).items()
     }
+    if filled.get("stimulus"):
+        recorded["stimulus"] = {
+            name: _stimulus(written["stimulus"][name], stimulus)
+            for name, stimulus in filled["stimulus"].items()
+        }
     if filled.get("external") is not None:
         recorded["external"] = _external(written["external"], filled["external"])
     return recorded
+
+
+def _stimulus(written: Mapping[str, Any], filled: Mapping[str, Any]) -> dict[str, Any]:
+    stimulus = {**filled, "http": _texts(_HTTP_TEXTS, written["http"], filled["http"])}
+    if "answer" in filled:
+        stimulus["answer"] = _texts(("headers", "json"), written["answer"], filled["answer"])
+    return stimulus
 
 
 def _external(written: Mapping[str, Any], filled: Mapping[str, Any]) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from resilience.plan.problems import Path, Problem, nearest
 from resilience.plan.schema import Expectation, Plan
+from resilience.plan.stimuli import stimulus_problems
 
 LAB_PROXIES = ("pricing", "db", "cache")
 LAB_SERVICES = ("gateway", "pricing", "postgres", "valkey")
@@ -37,6 +38,7 @@ def references(plan: Plan) -> Iterator[Problem]:
         if name not in known[what]:
             yield Problem(path, f"no {what} {name!r}{nearest(name, known[what])}")
     yield from _missing(plan)
+    yield from stimulus_problems(plan)
 
 
 def known_proxies(plan: Plan) -> tuple[str, ...]:
@@ -53,7 +55,8 @@ def known_services(plan: Plan) -> Collection[str]:
 
 def _of_parts(plan: Plan) -> Iterator[Reference]:
     for name, breaker in plan.breakers.items():
-        yield Reference(("breakers", name, "load"), "load", breaker.load)
+        if breaker.load not in plan.stimulus:
+            yield Reference(("breakers", name, "load"), "load", breaker.load)
         if breaker.observe.wire is not None:
             yield Reference(("breakers", name, "observe", "wire"), "proxy", breaker.observe.wire)
     for index, abort in enumerate(plan.abort):

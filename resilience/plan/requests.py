@@ -46,16 +46,22 @@ def unsendable(plan: Plan) -> Iterator[Problem]:
     """What of the plan's addresses and requests cannot be sent; every variable must have been filled in."""
     yield from _addresses(plan)
     base_url = plan.external.base_url if plan.external else NO_HOST
-    for name, stream in plan.load.items():
-        path: Path = ("load", name, "http")
+    for path, http in _requests(plan):
         try:
-            request = http_request(stream.http, base_url)
+            request = http_request(http, base_url)
             target_of(request.url)
         except ValueError as error:
             if not (plan.external and _address_problem(base_url)):
                 yield Problem((*path, "url"), str(error))
             continue
-        yield from _of_request(request, stream.http, path)
+        yield from _of_request(request, http, path)
+
+
+def _requests(plan: Plan) -> Iterator[tuple[Path, HttpLoad]]:
+    for name, stream in plan.load.items():
+        yield ("load", name, "http"), stream.http
+    for name, stimulus in plan.stimulus.items():
+        yield ("stimulus", name, "http"), stimulus.http
 
 
 def _of_request(request: HttpRequest, http: HttpLoad, path: Path) -> Iterator[Problem]:

@@ -3,13 +3,16 @@
 Life of a run, each step undone by the one after it in reverse order, whatever happens:
 
     record -> stack up -> fault session (journal, guardian) -> load workers prepared -> observers -> epoch
-           -> operations of the timeline, each at its offset -> load drained -> everything healed -> evidence drained
+           -> operations of the timeline, each at its offset, and stimuli beside them -> load drained -> everything healed -> evidence drained
            -> observers off -> fault session closed -> stack down -> record closed
 
 It decides nothing about the system: it writes down what happened and how the run itself ended (`Ending`). Judging is
 done afterwards, from the record alone. Stopping early (a signal, an abort condition, a full disk, a fault that could
 not be put in) goes through one event, `Stop`, and takes the same way out: heal first, then everything else. So does an
 error that nobody foresaw: it becomes an `Ending`, too, after healing and after the stack is down.
+
+A stimulus adapts to what it sees, so nobody knows how long it takes: its phase says how long it may. Where nothing but stimuli is
+planned, the run is over when they are.
 
 Who listens is not part of the run: a listener that raises (a closed pipe) is not asked again, and the run goes on.
 """
@@ -28,6 +31,7 @@ from faults.errors import FaultError, FaultUnhealed
 from faults.session import FaultSession
 from resilience.lab.system import Stack, StackError, System
 from resilience.load.engine import EngineError, LoadEngine
+from resilience.load.stimulus_driver import StimulusError
 from resilience.plan import LoadedPlan, Operation
 from resilience.run.abort import AbortWatch
 from resilience.run.clock import now_ns, sleep_until
@@ -36,6 +40,7 @@ from resilience.run.environment import describe_environment
 from resilience.run.faulting import blast_radius, nemesis_for
 from resilience.run.observing import Observation, observe
 from resilience.run.record import RecordError, RunRecorder
+from resilience.run.stimulating import Stimulation, stimulation
 from resilience.run.stop import Stop, Stopped, cancelled
 from resilience.run.streams import load_phases, load_streams
 
@@ -112,7 +117,7 @@ def _ending_of(error: Exception) -> Ending:
         return Ending("record_failed", str(error))
     if isinstance(error, FaultUnhealed):
         return Ending("unhealed", str(error))
-    if isinstance(error, (StackError, FaultError, EngineError)):
+    if isinstance(error, (StackError, FaultError, EngineError, StimulusError)):
         return Ending("setup_failed", str(error))
     return Ending("crashed", _words(error))
 
@@ -185,23 +190,52 @@ class _Run:
                 run_dir=self.options.folder,
             ) as faults,
             self._engine(system) as engine,
+            stimulation(
+                self.plan, system, self.options.run_id, on_row=self._message, tell=self._tell
+            ) as stimuli,
             observe(self.plan, self.stack, system, self._observed) as observation,
             self._each_second(),
         ):
-            await self.stop.unless(engine.prepare())
+            if engine is not None:
+                await self.stop.unless(engine.prepare())
             self.epoch_ns = now_ns() + LEAD_NS
             self._tell("run", state="epoch", epoch_ns=self.epoch_ns)
-            await engine.start(self.epoch_ns)
+            if engine is not None:
+                await engine.start(self.epoch_ns)
             try:
-                await self._operations(faults, system)
+                async with self._stimulated(stimuli) as over:
+                    await self._operations(faults, system, over)
             finally:
                 # Healing comes before anything that could fail or take time.
                 self._unhealed(await faults.heal_all())
             await self._drain(engine, observation)
 
-    async def _operations(self, faults: FaultSession, system: System) -> None:
+    @contextlib.asynccontextmanager
+    async def _stimulated(self, stimuli: Stimulation) -> AsyncIterator[asyncio.Event]:
+        """Stimuli are played while inside; the event is set once nothing else is planned either."""
+        over = asyncio.Event()
+
+        async def play() -> None:
+            await sleep_until(self.epoch_ns)
+            try:
+                await stimuli.run()
+            except Exception as error:  # noqa: BLE001 - it ends the run, in good order
+                self._failed(error)
+            if not self.plan.load and not self.plan.faults:
+                over.set()
+
+        playing = asyncio.create_task(play()) if stimuli.drivers else None
+        try:
+            yield over
+        finally:
+            if playing is not None:
+                if not playing.done():
+                    self._tell("stimulus", state="cut", why="the run was over before the script")
+                await cancelled(playing)
+
+    async def _operations(self, faults: FaultSession, system: System, over: asyncio.Event) -> None:
         for operation in self.timeline.operations:
-            waiting = asyncio.ensure_future(sleep_until(self.epoch_ns + operation.at_ns))
+            waiting = asyncio.ensure_future(self._due(operation.at_ns, over))
             try:
                 if await self.stop.before(waiting):
                     return
@@ -214,6 +248,16 @@ class _Run:
                 message = f"the fault {operation.subject!r} could not be put in or taken out: {error}"
                 self.stop.request(replace(_ending_of(error), detail=message))
                 return
+
+    async def _due(self, at_ns: int, over: asyncio.Event) -> None:
+        """Until an offset, or until nothing is left to wait for."""
+        ending = asyncio.ensure_future(over.wait())
+        sleeping = asyncio.ensure_future(sleep_until(self.epoch_ns + at_ns))
+        try:
+            await asyncio.wait((ending, sleeping), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            await cancelled(ending)
+            await cancelled(sleeping)
 
     async def _perform(self, operation: Operation, faults: FaultSession, system: System) -> None:
         match operation.kind:
@@ -231,7 +275,12 @@ class _Run:
                 # The workers carry the schedule; `heal_all` runs when this loop has ended, however it ends.
                 pass
 
-    async def _drain(self, engine: LoadEngine, observation: Observation) -> None:
+    async def _drain(self, engine: LoadEngine | None, observation: Observation) -> None:
+        if engine is not None:
+            await self._drain_load(engine)
+        await observation.drain()
+
+    async def _drain_load(self, engine: LoadEngine) -> None:
         longest_s = max(stream.http.timeout for stream in self.plan.load.values()) / 1e9
         finishing = asyncio.ensure_future(engine.finish(longest_s + DRAIN_MARGIN_S))
         try:
@@ -241,9 +290,10 @@ class _Run:
             await finishing
         finally:
             await cancelled(finishing)
-        await observation.drain()
 
-    def _engine(self, system: System) -> LoadEngine:
+    def _engine(self, system: System) -> contextlib.AbstractAsyncContextManager[LoadEngine | None]:
+        if not self.plan.load:
+            return contextlib.nullcontext()
         return LoadEngine(
             load_streams(self.plan, self.timeline, system.base_url, self.options.seed),
             load_phases(self.timeline),

@@ -23,6 +23,7 @@ from resilience.plan.schema.expect import (
 from resilience.plan.schema.faults import Allow, Fault, Toxic
 from resilience.plan.schema.load import Degraded, HttpLoad, LoadStream, Phase, PhaseRate, Ramp
 from resilience.plan.schema.plan import Abort, Plan
+from resilience.plan.schema.stimulus import HealthyAnswer, Rejected, Stimulus
 from resilience.plan.schema.system import External, ExternalInstance, ExternalProxy, Lab, LabBreaker
 
 __all__ = [
@@ -39,6 +40,7 @@ __all__ = [
     "ExternalInstance",
     "ExternalProxy",
     "Fault",
+    "HealthyAnswer",
     "HttpLoad",
     "Lab",
     "LabBreaker",
@@ -52,7 +54,9 @@ __all__ = [
     "Plan",
     "Ramp",
     "RecoversExpectation",
+    "Rejected",
     "ResourceExpectation",
     "RuleName",
+    "Stimulus",
     "Toxic",
 ]

@@ -16,6 +16,7 @@ from resilience.plan.schema.breakers import Breaker
 from resilience.plan.schema.expect import Expectation
 from resilience.plan.schema.faults import Allow, Fault
 from resilience.plan.schema.load import LoadStream, Phase
+from resilience.plan.schema.stimulus import Stimulus
 from resilience.plan.schema.system import External, Lab
 
 
@@ -36,7 +37,8 @@ class Plan(Model):
     lab: Lab | None = None
     external: External | None = None
     phases: Annotated[tuple[Phase, ...], Field(min_length=1)]
-    load: Annotated[dict[Name, LoadStream], Field(min_length=1)]
+    load: dict[Name, LoadStream] = {}
+    stimulus: dict[Name, Stimulus] = {}
     faults: tuple[Fault, ...] = ()
     breakers: dict[Name, Breaker] = {}
     expect: Annotated[dict[Name, Expectation], Field(min_length=1)]
@@ -50,6 +52,12 @@ class Plan(Model):
         if isinstance(value, dict) and "lab" in value and value["lab"] is None:
             return {**value, "lab": {}}
         return value
+
+    @model_validator(mode="after")
+    def _some_traffic(self) -> Plan:
+        if not self.load and not self.stimulus:
+            raise ValueError("nothing would happen: add a stream under `load:`")
+        return self
 
     @model_validator(mode="after")
     def _one_system(self) -> Plan:

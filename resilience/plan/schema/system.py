@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from resilience.plan.fields import (
     Name,
@@ -31,12 +31,32 @@ class ExternalInstance(Model):
 
 
 class ExternalProxy(Model):
-    """Where a Toxiproxy server fronts a dependency, and the tap before it, if there is one."""
+    """Where a Toxiproxy server fronts a dependency, and the tap before it, if there is one.
 
-    admin_url: str
-    proxy: str
+    With `listen` instead of `admin_url` we put both there ourselves: the system calls `listen`, and `upstream` is the
+    dependency. Before a breaker that is stimulated there is no upstream: the scripted dependency is.
+    """
+
+    admin_url: str | None = None
+    proxy: str | None = None
     tap_url: str | None = None
     tap: str | None = None
+    listen: str | None = None
+    upstream: str | None = None
+
+    @model_validator(mode="after")
+    def _theirs_or_ours(self) -> ExternalProxy:
+        theirs = (self.admin_url, self.proxy, self.tap_url, self.tap)
+        if self.listen is not None:
+            if any(value is not None for value in theirs):
+                raise ValueError(
+                    "`listen` means a proxy of ours: leave admin_url, proxy, tap_url and tap out"
+                )
+        elif self.admin_url is None or self.proxy is None:
+            raise ValueError("give `admin_url` and `proxy` of your Toxiproxy, or `listen` for one of ours")
+        elif self.upstream is not None:
+            raise ValueError("`upstream` goes with `listen`; a Toxiproxy of yours knows its own")
+        return self
 
 
 class External(Model):

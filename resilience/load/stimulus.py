@@ -1,0 +1,374 @@
+"""The active stimulus: a script of calls that puts a circuit breaker through everything that its rules speak of. Pure.
+
+Theory of operation. A script is a dialogue. It is a generator that yields what to do next (`Send` a call and decide what the
+dependency does with it, wait for one to be `Ended`, `Rest`) and is resumed with what was seen. Whoever runs it has the
+clock and the sockets: the driver does it for real, a test in virtual time. So the script adapts: it goes on failing
+until the breaker is seen to reject, and asks for the time only through the runner.
+
+It is made of *parts*, each named for what it exercises; every one begins with a closed breaker and leads it back. A part whose
+stimulus a breaker cannot be given (its own time limit ends every call long before a wait is over) is skipped, with the reason.
+A breaker that never rejects ends the script after the first trip: everything after it would say the same.
+
+Invariants. Every wait is bounded; a script ends on its own whatever the breaker does. Nothing here judges: what was sent and
+answered stands in the run record, and the verifier alone says what it means.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from dataclasses import dataclass
+from typing import Any, Final, TypeVar
+
+from resilience.breaker.spec import NS_PER_MS, BreakerSpec
+from resilience.load.threshold import Threshold, threshold_of
+
+GOOD_NS: Final = 2 * NS_PER_MS
+"""How long the dependency takes for an ordinary answer."""
+OVERDUE_NS: Final = 60 * NS_PER_MS
+"""After a wait should be over, before a call is meant to find it so: twice the tolerance of timers."""
+APART_NS: Final = 10 * NS_PER_MS
+"""Between calls whose order matters: more than the tolerance within which the verifier takes any order for possible."""
+DENSE_EVERY_NS: Final = 20 * NS_PER_MS
+_REOPENED: Final = 3
+"""How often in a row a breaker with a growing wait may have opened by the end of a part."""
+NOTICE_NS: Final = 350 * NS_PER_MS
+"""After a caller has gone: for a service to notice, and for its breaker to be told."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What the dependency does with one call: after `after_ns` it answers well, fails, or (`hang`) drops the connection."""
+
+    kind: str = "ok"  # ok | failure | hang
+    after_ns: int = GOOD_NS
+
+
+@dataclass(frozen=True, slots=True)
+class Send:
+    """Send a call now and go on at once; resumed with its number. `give_up_ns`: the caller goes away after that long."""
+
+    answer: Answer
+    give_up_ns: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """Wait until a call has ended; resumed with what was `Seen` of it."""
+
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """Whether a call has ended, without waiting; resumed with what was `Seen` of it, or None."""
+
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class Rest:
+    """Send nothing for a while."""
+
+    for_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class Now:
+    """Resumed with the runner's clock, in ns."""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A heading: what the following calls are for. `skipped`: why there are none."""
+
+    name: str
+    skipped: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What became of a call: let through to the dependency or not, and how it ended for its caller."""
+
+    arrived: bool
+    outcome: str  # ok | failed | rejected | gone
+
+    @property
+    def rejected(self) -> bool:
+        """Turned away by the breaker, as far as anybody can tell."""
+        return self.outcome == "rejected" and not self.arrived
+
+
+Action = Send | Ended | Look | Rest | Now | Part
+T = TypeVar("T")
+Script = Generator[Action, Any, T]
+
+GOOD: Final = Answer()
+BAD: Final = Answer("failure")
+
+
+def stimulus(spec: BreakerSpec) -> Script[None]:
+    """The whole script for a breaker of this specification."""
+    breaker = _Breaker(spec)
+    for name, play, impossible in _parts(breaker):
+        if why := impossible:
+            yield Part(name, skipped=why)
+            continue
+        if not (yield from breaker.ready()):
+            yield Part(name, skipped="the breaker stays shut, though its dependency is well")
+            return
+        yield Part(name)
+        yield from play()
+        if breaker.never_opened:
+            yield Part("the rest", skipped="the breaker was never seen to open")
+            return
+    yield Part("recovery")
+    yield from breaker.ready()
+
+
+def _parts(breaker: _Breaker) -> list[tuple[str, Callable[[], Script[None]], str]]:
+    """Name, script, and why it cannot be played ("" where it can)."""
+    spans = breaker.no_span
+    return [
+        ("fewer failures than open it", breaker.below, ""),
+        ("exactly the threshold, a close, one failure more", breaker.exactly, ""),
+        ("dense traffic across the wait", breaker.dense, ""),
+        ("a burst at the end of the wait", breaker.burst, ""),
+        ("successes, then a failing probe", breaker.reopen, ""),
+        ("a slow success from closed to open", lambda: breaker.late("ok"), ""),
+        ("a slow failure from closed to open", lambda: breaker.late("failure"), ""),
+        ("a slow success from closed to half-open", lambda: breaker.stale("ok"), spans),
+        ("a slow failure from closed to half-open", lambda: breaker.stale("failure"), spans),
+        ("a cancelled probe", breaker.cancelled, ""),
+        ("a hung probe", breaker.hung, ""),
+        ("failing probes under dense traffic", breaker.dense_failing, ""),
+        ("silence for three waits", breaker.silence, ""),
+    ]
+
+
+class _Breaker:
+    """The parts, for one specification; it remembers only whether the breaker was ever seen to open."""
+
+    def __init__(self, spec: BreakerSpec) -> None:
+        self._spec = spec
+        self._trip: Threshold = threshold_of(spec)
+        self._limit_ns = spec.timeout_ns
+        self._probes = spec.permitted or 1
+        self._opened = False
+        self._tried = False
+
+    @property
+    def never_opened(self) -> bool:
+        """It was given what should open it, and more, and let everything through."""
+        return self._tried and not self._opened
+
+    @property
+    def no_span(self) -> str:
+        """Why no call can last from before the opening into half-open; "" if one can."""
+        if self._limit_ns is not None and self._limit_ns < self._span_ns + 100 * NS_PER_MS:
+            return (
+                f"the time limit of a call ({self._limit_ns // NS_PER_MS} ms) ends it before the wait "
+                f"({self._wait_ns() // NS_PER_MS} ms) is over"
+            )
+        return ""
+
+    @property
+    def _span_ns(self) -> int:
+        """From the start of a call just before a trip until well within half-open."""
+        return self._wait_ns() + OVERDUE_NS + 200 * NS_PER_MS
+
+    @property
+    def _slow_ns(self) -> int:
+        """As slow as a call may be without being timed out, for a call that is to overlap others."""
+        limit_ns = self._limit_ns or self._wait_ns()
+        return min(limit_ns * 6 // 10, 400 * NS_PER_MS)
+
+    def _wait_ns(self, nth: int = 1) -> int:
+        return self._spec.wait_of(nth)[1]
+
+    # ---- pieces
+
+    def ready(self) -> Script[bool]:
+        """Lead it to closed, as far as callers can tell: enough successes in a row. False where it stays shut."""
+        good, shut_ns, rested = 0, 0, False
+        pause_ns = max(self._wait_ns() // 10, DENSE_EVERY_NS)
+        while good < self._trip.clean + self._closing:
+            seen = yield from _call(GOOD)
+            if not seen.rejected:
+                good += 1
+                continue
+            if rested:
+                return False
+            good, shut_ns = 0, shut_ns + pause_ns
+            if shut_ns <= 2 * self._wait_ns(_REOPENED):
+                yield Rest(pause_ns)
+            else:
+                # Perhaps it is the asking that keeps it shut.
+                rested = True
+                yield Rest(2 * self._wait_ns(_REOPENED))
+        return True
+
+    @property
+    def _closing(self) -> int:
+        """Successful probes that close it."""
+        return self._spec.successes if self._spec.close_ratio is None else self._probes
+
+    def _open(self, failures: int | None = None) -> Script[None]:
+        """Exactly the threshold; then, if the next call is let through after all, more of the same up to a bound."""
+        yield from _calls(BAD, self._trip.opening if failures is None else failures)
+        self._tried = True
+        for _ in range(self._trip.most):
+            seen = yield from _call(BAD)
+            if seen.rejected:
+                self._opened = True
+                return
+
+    def _wait_out(self, nth: int = 1) -> Script[None]:
+        yield Rest(self._wait_ns(nth) + OVERDUE_NS)
+
+    # ---- parts
+
+    def below(self) -> Script[None]:
+        """Fail fail success fail fail, with a caller that goes away in between: none of it may open the breaker."""
+        few = self._trip.spare
+        for _ in range(2):
+            yield from _calls(BAD, few)
+            yield from _calls(GOOD, self._trip.clean)
+        if few:
+            yield from _calls(BAD, few - 1)
+            yield from self._gone()
+            yield from _call(BAD)
+            yield from _calls(GOOD, self._trip.clean)
+
+    def _gone(self) -> Script[Seen]:
+        """A call whose caller goes away while the dependency works on it."""
+        number = yield Send(Answer("ok", self._slow_ns), give_up_ns=30 * NS_PER_MS)
+        seen: Seen = yield Ended(number)
+        # Whether the service cancels its own call is its affair; by then it has done so, or the answer has come.
+        yield Rest(max(NOTICE_NS, self._slow_ns))
+        return seen
+
+    def exactly(self) -> Script[None]:
+        """The threshold and no more, the wait in silence, successes until closed, one failure, and on."""
+        yield from self._open()
+        yield from self._wait_out()
+        yield from _calls(GOOD, self._closing)
+        if self._trip.fresh:
+            # A window that was emptied: as many failures as it must have calls, and it opens.
+            yield from self._open(self._trip.fresh)
+        elif self._trip.spare:
+            yield from _calls(BAD, 1)
+            yield from _calls(GOOD, 2)
+
+    def dense(self) -> Script[None]:
+        """Calls all the time from the opening on, overlapping, until the wait is long over."""
+        yield from self._open()
+        yield from self._press(Answer("ok", min(self._slow_ns, 80 * NS_PER_MS)), self._wait_ns() * 3 // 2)
+
+    def dense_failing(self) -> Script[None]:
+        """The same with failing probes: it opens again, for a whole new wait."""
+        yield from self._open()
+        slow = Answer("failure", min(self._slow_ns, 60 * NS_PER_MS))
+        yield from self._press(slow, self._wait_ns() + OVERDUE_NS + 40 * NS_PER_MS)
+        yield from self._press(
+            Answer("ok", min(self._slow_ns, 60 * NS_PER_MS)), self._wait_ns(2) + OVERDUE_NS
+        )
+
+    def _press(self, answer: Answer, for_ns: int) -> Script[None]:
+        """One call every few milliseconds, whether or not others are still running."""
+        begun = yield Now()
+        running: list[int] = []
+        while (yield Now()) < begun + for_ns:
+            number = yield Send(answer)
+            running.append(number)
+            yield Rest(DENSE_EVERY_NS)
+        for number in running:
+            yield Ended(number)
+
+    def burst(self) -> Script[None]:
+        """More calls at one instant than probes are permitted, just after the wait."""
+        yield from self._open()
+        yield from self._wait_out()
+        running: list[int] = []
+        for _ in range(self._probes + 4):
+            number = yield Send(Answer("ok", self._slow_ns))
+            running.append(number)
+        yield Rest(self._slow_ns // 2)
+        yield from _call(GOOD)
+        for number in running:
+            yield Ended(number)
+
+    def reopen(self) -> Script[None]:
+        """One success fewer than closes it, a failure, an immediate follow-up; the same after the next wait."""
+        yield from self._open()
+        for nth in (1, 2):
+            yield from self._wait_out(nth)
+            if self._spec.close_ratio is None:
+                yield from _calls(GOOD, self._spec.successes - 1)
+                yield from _call(BAD)
+            else:
+                yield from _calls(BAD, self._probes)
+            yield from _calls(GOOD, 2)
+
+    def late(self, kind: str) -> Script[None]:
+        """A call that is begun while closed and ends, one way or the other, while open; then traffic across the wait."""
+        slow = yield Send(Answer(kind, self._slow_ns))
+        yield Rest(10 * NS_PER_MS)  # it is to be in flight before the first failure
+        yield from self._open()
+        yield Ended(slow)
+        yield from self._press(GOOD, self._wait_ns())
+
+    def stale(self, kind: str) -> Script[None]:
+        """A call that is begun while closed and ends while half-open, with a probe under way."""
+        begun = yield Now()
+        slow = yield Send(Answer(kind, self._span_ns))
+        yield Rest(10 * NS_PER_MS)
+        yield from self._open()
+        yield from self._wait_out()
+        left_ns = begun + self._span_ns - (yield Now())
+        probe = yield Send(Answer("ok", max(left_ns, 0) + 150 * NS_PER_MS))
+        yield Ended(slow)
+        yield Rest(30 * NS_PER_MS)
+        yield from _call(GOOD)
+        yield Ended(probe)
+        yield from _call(BAD if kind == "ok" else GOOD)
+        yield from _calls(GOOD, 2)
+
+    def cancelled(self) -> Script[None]:
+        """A caller goes away one failure before the threshold; then the caller of a probe does: there must be a way on."""
+        yield from _calls(BAD, self._trip.spare)
+        yield from self._gone()
+        yield from self._open(self._trip.opening - self._trip.spare)
+        yield from self._wait_out()
+        yield from self._gone()
+        yield from _calls(GOOD, 2)
+
+    def hung(self) -> Script[None]:
+        """The dependency never answers a probe: the service's own time limit has to end it."""
+        yield from self._open()
+        yield from self._wait_out()
+        hang_ns = 2 * self._limit_ns if self._limit_ns else self._wait_ns()
+        probe = yield Send(Answer("hang", hang_ns))
+        yield Rest(40 * NS_PER_MS)
+        yield from _calls(GOOD, 2)
+        yield Ended(probe)
+        yield from _calls(GOOD, 2)
+
+    def silence(self) -> Script[None]:
+        """Nothing at all for three waits: the first call afterwards is let through."""
+        yield from self._open()
+        yield Rest(3 * self._wait_ns())
+        yield from _calls(GOOD, 2)
+
+
+def _call(answer: Answer) -> Script[Seen]:
+    """One call, waited for."""
+    number = yield Send(answer)
+    seen: Seen = yield Ended(number)
+    return seen
+
+
+def _calls(answer: Answer, count: int) -> Script[None]:
+    """Several, far enough apart that nobody can doubt their order."""
+    for _ in range(count):
+        yield from _call(answer)
+        yield Rest(APART_NS)

@@ -15,6 +15,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from resilience.metrics.outcomes import DEGRADED, OK
+
 HIT, MISS, BYPASS = "hit", "miss", "bypass"
 
 
@@ -101,20 +103,22 @@ def hit_rate(reads: Iterable[Read], *, start_ns: int, end_ns: int) -> float | No
 
 
 def from_notes(notes: Iterable[Mapping[str, Any]]) -> tuple[list[Read], list[Write]]:
-    """Reads and acknowledged writes from a load's notes (`what`: "read" or "write")."""
+    """Reads and acknowledged writes from a load's notes (`what`: "read" or "write"); calls without an answer are neither."""
     reads, writes = [], []
     for note in notes:
+        if note.get("version") is None or note.get("outcome", OK) not in (OK, DEGRADED):
+            continue
         match note.get("what"):
             case "read":
                 start_ns, end_ns = note["at"]
                 reads.append(
                     Read(
                         str(note["key"]),
-                        str(note.get("found", note["key"])),
+                        str(note["key"] if note.get("found") is None else note["found"]),
                         int(note["version"]),
                         int(start_ns),
                         int(end_ns),
-                        str(note.get("cache", "")),
+                        str(note.get("cache") or ""),
                     )
                 )
             case "write":

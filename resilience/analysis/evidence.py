@@ -41,6 +41,12 @@ class RecordReader(Protocol):
     def calls(self, load: str) -> Iterator[list[Any]]:
         """Rows of a load's calls."""
 
+    def notes(self, load: str) -> Iterator[dict[str, Any]]:
+        """What a load wrote down of its calls."""
+
+    def figures(self) -> Iterator[dict[str, Any]]:
+        """Increments of what only one kind of driver counts."""
+
     def wire(self, proxy: str) -> Iterator[dict[str, Any]]:
         """Records of the tap before a proxy."""
 

@@ -13,6 +13,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from resilience.metrics.outcomes import CLIENT_ERROR, CONNECT, DEGRADED, DROPPED, OK
+
 ACKNOWLEDGED, REFUSED, UNSETTLED = "acknowledged", "refused", "unsettled"
 
 
@@ -36,37 +38,35 @@ class OrdersAudit:
 def audit_orders(placed: Mapping[str, str], ledger: Mapping[str, int]) -> OrdersAudit:
     """Hold what callers were told (reference to acknowledged, refused or unsettled) against how often each is there."""
 
-    def told(what: str) -> list[str]:
+    def those(what: str) -> list[str]:
         return [ref for ref, outcome in placed.items() if outcome == what]
 
     return OrdersAudit(
-        acknowledged=len(told(ACKNOWLEDGED)),
-        refused=len(told(REFUSED)),
-        unsettled=len(told(UNSETTLED)),
-        lost=tuple(sorted(ref for ref in told(ACKNOWLEDGED) if not ledger.get(ref, 0))),
+        acknowledged=len(those(ACKNOWLEDGED)),
+        refused=len(those(REFUSED)),
+        unsettled=len(those(UNSETTLED)),
+        lost=tuple(sorted(ref for ref in those(ACKNOWLEDGED) if not ledger.get(ref, 0))),
         doubled=tuple(sorted(ref for ref in placed if ledger.get(ref, 0) > 1)),
-        refused_but_there=tuple(sorted(ref for ref in told(REFUSED) if ledger.get(ref, 0))),
+        refused_but_there=tuple(sorted(ref for ref in those(REFUSED) if ledger.get(ref, 0))),
     )
 
 
-def from_notes(
-    notes: Iterable[Mapping[str, Any]],
-) -> tuple[dict[str, str], dict[str, int] | None]:
-    """(reference to outcome, reference to count) from notes; no ledger when nobody has read it.
+def placed_from(notes: Iterable[Mapping[str, Any]]) -> dict[str, str]:
+    """Reference to what its caller was told, from an order load's notes. The reference is the request id."""
+    return {str(note["id"]): told(str(note.get("outcome"))) for note in notes if note.get("what") == "order"}
 
-    An order's note is written twice: "unsettled" before it is sent, so that one that never came back is known, then its outcome.
+
+def told(outcome: str) -> str:
+    """What an outcome of a call tells its caller of the order.
+
+    Only what was certainly never done counts as refused: a 503 may come from a database that broke off after it had committed.
     """
-    placed: dict[str, str] = {}
-    ledger: dict[str, int] | None = None
-    for note in notes:
-        match note.get("what"):
-            case "order":
-                ref, outcome = str(note["ref"]), str(note["outcome"])
-                if outcome != UNSETTLED or ref not in placed:
-                    placed[ref] = outcome
-            case "ledger":
-                ledger = {} if ledger is None else ledger
-                for ref, count in note["orders"].items():
-                    # Read more than once: what a later reading does not find is gone, what it finds counts.
-                    ledger[str(ref)] = int(count)
-    return placed, ledger
+    if outcome in (OK, DEGRADED):
+        return ACKNOWLEDGED
+    return REFUSED if outcome in (CLIENT_ERROR, CONNECT, DROPPED) else UNSETTLED
+
+
+def ledger_from(notes: Iterable[Mapping[str, Any]]) -> dict[str, int]:
+    """Reference to how often it is there, from the notes of whoever looked them up; the latest look counts."""
+    looks = [note for note in notes if note.get("what") == "ledger" and note.get("count") is not None]
+    return {str(note["ref"]): int(note["count"]) for note in sorted(looks, key=lambda n: n["at"][1])}

@@ -68,7 +68,8 @@ def test_coherence_notes_become_reads_and_writes() -> None:
         [
             {"what": "read", "key": "7", "found": "7", "version": 3, "at": [1, 2], "cache": "hit"},
             {"what": "write", "key": "7", "version": 4, "at": [3, 9]},
-            {"what": "order", "ref": "x", "outcome": "refused"},
+            {"what": "order", "id": "x", "outcome": "4xx"},
+            {"what": "read", "key": "7", "found": None, "version": None, "at": [1, 2], "outcome": "timeout"},
         ]
     )
     assert reads == [Read("7", "7", 3, 1, 2, "hit")]
@@ -101,16 +102,24 @@ def test_orders_are_there_exactly_once(ledger: dict[str, int], wrong: dict[str, 
     } == wrong
 
 
-def test_orders_notes_remember_what_never_came_back() -> None:
-    """The note from before the sending stands until an outcome replaces it; it replaces none."""
+def test_orders_notes_tell_what_callers_were_told() -> None:
+    """A status that says so is an acknowledgement or a refusal; whatever may have happened anyway is unsettled."""
+    outcomes = ("ok", "4xx", "connect", "shed", "5xx", "timeout", "reset", "unfinished")
+    notes = [{"what": "order", "id": outcome, "outcome": outcome} for outcome in outcomes]
+    placed = orders.placed_from([*notes, {"what": "read", "id": "x", "outcome": "ok"}])
+    assert [ref for ref, told in placed.items() if told == orders.ACKNOWLEDGED] == ["ok"]
+    assert [ref for ref, told in placed.items() if told == orders.REFUSED] == ["4xx", "connect"]
+    assert len(placed) == len(outcomes)
+
+
+def test_orders_ledger_is_the_latest_look() -> None:
+    """Looked up twice: the later count stands; a look without an answer says nothing."""
     notes = [
-        {"what": "order", "ref": "a", "outcome": "unsettled"},
-        {"what": "order", "ref": "b", "outcome": "unsettled"},
-        {"what": "order", "ref": "a", "outcome": "acknowledged"},
-        {"what": "order", "ref": "a", "outcome": "unsettled"},
+        {"what": "ledger", "ref": "a", "count": 1, "at": [5, 6]},
+        {"what": "ledger", "ref": "a", "count": 0, "at": [1, 2]},
+        {"what": "ledger", "ref": "b", "count": None, "at": [1, 2]},
     ]
-    assert orders.from_notes(notes) == ({"a": "acknowledged", "b": "unsettled"}, None)
-    assert orders.from_notes([*notes, {"what": "ledger", "orders": {"a": 1}}])[1] == {"a": 1}
+    assert orders.ledger_from(notes) == {"a": 1}
 
 
 def test_sockets_owe_what_was_broadcast_while_they_were_there() -> None:

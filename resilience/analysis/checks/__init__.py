@@ -3,9 +3,14 @@
 from resilience.analysis.checks.amplification import check_amplification
 from resilience.analysis.checks.base import Checker
 from resilience.analysis.checks.breakers import check_conforms, check_opens
+from resilience.analysis.checks.data import check_coherence, check_hit_rate, check_orders
 from resilience.analysis.checks.load import check_load
+from resilience.analysis.checks.metastable import check_metastable
 from resilience.analysis.checks.recovery import check_recovers
 from resilience.analysis.checks.resources import check_resource
+from resilience.analysis.checks.scaling import check_scaling
+from resilience.analysis.checks.sockets import check_sockets
+from resilience.analysis.checks.wholeness import check_health, check_pool
 from resilience.plan.schema import (
     AmplificationExpectation,
     ConformsExpectation,
@@ -13,6 +18,16 @@ from resilience.plan.schema import (
     OpensExpectation,
     RecoversExpectation,
     ResourceExpectation,
+)
+from resilience.plan.schema.expect_promises import (
+    CoherenceExpectation,
+    HealthExpectation,
+    HitRateExpectation,
+    MetastableExpectation,
+    OrdersExpectation,
+    PoolExpectation,
+    ScalingExpectation,
+    SocketsExpectation,
 )
 
 __all__ = ["CHECKERS", "Checker"]
@@ -24,4 +39,12 @@ CHECKERS: dict[type, Checker] = {
     RecoversExpectation: check_recovers,
     AmplificationExpectation: check_amplification,
     ResourceExpectation: check_resource,
+    SocketsExpectation: check_sockets,
+    ScalingExpectation: check_scaling,
+    CoherenceExpectation: check_coherence,
+    HitRateExpectation: check_hit_rate,
+    OrdersExpectation: check_orders,
+    PoolExpectation: check_pool,
+    HealthExpectation: check_health,
+    MetastableExpectation: check_metastable,
 }

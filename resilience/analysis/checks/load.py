@@ -15,7 +15,7 @@ from resilience.analysis.evidence import RunEvidence
 from resilience.analysis.findings import Findings
 from resilience.analysis.judgement import FAIL, PASS, Judgement
 from resilience.metrics.fold import Bin
-from resilience.metrics.outcomes import DEGRADED, OK
+from resilience.metrics.outcomes import DEGRADED, OK, SHED
 from resilience.plan.schema import LoadExpectation
 from resilience.plan.units import NS_PER_S, Comparison, format_duration, format_rate, format_share
 
@@ -79,6 +79,8 @@ FIGURES: Mapping[str, Figure] = {
     "protected": Figure(_share(answered), format_share),
     "goodput": Figure(_share(lambda b: b.counts["good"]), format_share),
     "throughput": Figure(lambda w: answered(w.total) / w.duration_s, format_rate),
+    "shed": Figure(_share(lambda b: b.counts[SHED]), format_share),
+    "shed_p99": Figure(lambda w: float(w.total.histograms["shed_r"].quantile(0.99) or 0), _show_time),
     "peak": Figure(lambda w: max(b.counts["good"] for _, b in w.seconds), format_rate, per_second=False),
 }
 

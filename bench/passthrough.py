@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from bench.engine import target
+from bench.target import target
 
 SECONDS = 2
 Row = dict[str, Any]
@@ -88,7 +88,7 @@ def main(rounds: int = 5) -> list[Row]:
     if program is None:
         return [{"name": "pass-through", "skipped": "wrk is not on PATH", "rounds": rounds}]
     figures: dict[tuple[str, int], list[tuple[float, float]]] = {}
-    with target() as (url, server), routes(url.removeprefix("http://").rstrip("/")) as ways:
+    with target() as served, routes(served.address) as ways:
         for _ in range(rounds):
             for connections in (1, 32):
                 for name, address in ways.items():
@@ -105,7 +105,7 @@ def main(rounds: int = 5) -> list[Row]:
             plain = statistics.median(found[place] for found in figures["direct", connections])
             rows.append(
                 {
-                    "name": f"through {name}, {connections} connection{'s' if connections > 1 else ''}, {server}",
+                    "name": f"through {name}, {connections} connection{'s' if connections > 1 else ''}, {served.name}",
                     "ours": round(mine, 1),
                     "peer": round(plain, 1),
                     "peer_name": "direct",

@@ -7,8 +7,9 @@ Theory of operation. A connection carries one operation at a time. Its states:
 
 An answer's head repeats itself: a server sends the same bytes for a second at a time. So the driver remembers what httptools
 made of a head (its length with the body, category, status, instance), and an answer whose head is known and whose length fits
-is complete without being parsed: one search, one look-up, one packed row. Anything else goes through `ResponseReader`, which
-also teaches the memory. There is one grammar; the fast path only remembers what it said.
+is complete without being parsed: one comparison with the latest head, or one look-up among those seen before, and one packed
+row. Anything else goes through `ResponseReader`, which also teaches the memory. There is one grammar; the fast path only
+remembers what it said.
 
 Plain requests are written straight to the descriptor: the stamp `sent` is then the instant of the write, not of its queueing
 for the end of the loop's turn, and a herd leaves in one go. What the kernel does not take goes through the transport.
@@ -28,7 +29,6 @@ from resilience.metrics.outcomes import PROTOCOL, RESET
 if TYPE_CHECKING:
     from resilience.load.http_driver import HttpDriver
 
-_HEAD_END: Final = b"\r\n\r\n"
 _pack: Final = ROW.pack
 _write: Final = os.write
 
@@ -36,12 +36,20 @@ _write: Final = os.write
 class KnownHead(NamedTuple):
     """What a head that was seen before means: all that the fast path needs."""
 
-    size: int
-    """Bytes from the start of the blank line to the end of the body."""
+    head: bytes
+    """With the blank line, or a longer head that begins with it would be taken for it."""
+    length: int
+    """Bytes of the head."""
+    whole: int
+    """Bytes of the whole answer."""
     code: int
     outcome: str
     status: int
     instance: str | None
+
+
+NOTHING_KNOWN: Final = KnownHead(b"", 0, -1, 0, "", 0, None)
+"""Fits no answer."""
 
 
 class HttpConnection(asyncio.Protocol):
@@ -51,7 +59,6 @@ class HttpConnection(asyncio.Protocol):
         "_driver",
         "_fast",
         "_fd",
-        "_heads",
         "_reader",
         "_transport",
         "acquired",
@@ -68,7 +75,6 @@ class HttpConnection(asyncio.Protocol):
 
     def __init__(self, driver: "HttpDriver") -> None:
         self._driver = driver
-        self._heads = driver.heads
         self._transport: asyncio.Transport | None = None
         self._fd = -1
         self._reader: ResponseReader | None = None
@@ -125,10 +131,11 @@ class HttpConnection(asyncio.Protocol):
         """Bytes of an answer; the fast path first."""
         now = monotonic_ns()
         if self._fast:
-            end = data.find(_HEAD_END)
-            known = self._heads.get(data[:end])
-            if known is not None and len(data) == end + known.size:
-                driver = self._driver
+            driver = self._driver
+            latest = driver.latest
+            fits = len(data) == latest.whole and data[: latest.length] == latest.head
+            known = latest if fits else driver.recall(data)
+            if known is not None:
                 self._fast = False
                 self.busy = False
                 driver.rows_append(

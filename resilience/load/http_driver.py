@@ -20,7 +20,7 @@ from collections import deque
 from collections.abc import Callable
 from time import monotonic_ns
 
-from resilience.load.http_connection import HttpConnection, KnownHead
+from resilience.load.http_connection import NOTHING_KNOWN, HttpConnection, KnownHead
 from resilience.load.http_response import ResponseReader
 from resilience.load.judging import AnswerJudge
 from resilience.load.model import NEVER_ENDS_NS, Stream, share
@@ -55,7 +55,9 @@ class HttpDriver:
         self._idle: deque[HttpConnection] = deque()
         self.in_flight: dict[HttpConnection, None] = {}
         """Operations under way, in the order of their start."""
-        self.heads: dict[bytes, KnownHead] = {}
+        self._heads: dict[bytes, KnownHead] = {}
+        self.latest = NOTHING_KNOWN
+        """The head that was seen last: mostly the next one, too."""
         self.rows_append = recorder.rows.append
         self.idle_append = self._idle.append
         self.call = recorder.call if stream.record_calls else None
@@ -205,21 +207,30 @@ class HttpDriver:
         """A reader for the next answer."""
         return ResponseReader(head_only=self._head_only, keep_body=self._judge.reads_body)
 
+    def recall(self, data: bytes) -> KnownHead | None:
+        """What is known of an answer that came whole in one read, if its head was seen before."""
+        known = self._heads.get(data[: data.find(_HEAD_END)])
+        if known is None or len(data) != known.whole:
+            return None
+        self.latest = known
+        return known
+
     def learn(self, data: bytes, reader: ResponseReader) -> None:
         """Remember a head whose answer came whole in one read, if the next with the same head can be trusted to end alike."""
         if self._judge.reads_body:
             return
         end = data.find(_HEAD_END)
         bodiless = self._head_only or reader.status in {204, 304}
-        size = 4 if bodiless else 4 + (reader.content_length or 0)
+        whole = end + 4 + (0 if bodiless else reader.content_length or 0)
         plain = reader.keep_alive and not reader.surplus and not reader.chunked
-        if not plain or len(data) != end + size:
+        if not plain or len(data) != whole:
             return  # among others: an interim answer came first
-        if len(self.heads) >= _KNOWN_HEADS:
-            self.heads.clear()
+        if len(self._heads) >= _KNOWN_HEADS:
+            self._heads.clear()
         outcome = self._judge.outcome(reader.status, reader.headers)
         instance = self._judge.instance(reader.headers)
-        self.heads[data[:end]] = KnownHead(size, CODE[outcome], outcome, reader.status, instance)
+        known = KnownHead(data[: end + 4], end + 4, whole, CODE[outcome], outcome, reader.status, instance)
+        self._heads[data[:end]] = self.latest = known
 
     def _end(
         self, connection: HttpConnection, now: int, outcome: str, status: int | None, instance: str | None

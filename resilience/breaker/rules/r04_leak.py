@@ -39,6 +39,11 @@ def _look(case: Case, opening: Opening, call: CallEvidence, found: Finding) -> N
     begin = opening.opened.hi_ns + spec.delta_ns
     certain_until = opening.opened.lo_ns - spec.delta_ns + least - spec.eps_ns
     possible_until = opening.opened.hi_ns + least - spec.eps_ns
+    if spec.success_while_open_closes and opening.to == "closed" and opening.resolved is not None:
+        # A late success may close it before its wait is over: from then on calls pass by right.
+        certain_until = min(certain_until, opening.resolved.lo_ns - spec.delta_ns)
+    if opening.by_hand_ns is not None and call.decision.hi_ns >= opening.by_hand_ns - spec.delta_ns:
+        return  # somebody may have let it in
     if call.start.hi_ns <= begin or call.start.lo_ns >= possible_until:
         return
     if call.admitted is False:

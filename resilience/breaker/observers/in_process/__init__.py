@@ -1,0 +1,1 @@
+"""Observers of breaker objects that live in this process: `registry.attach` finds the one for an object."""

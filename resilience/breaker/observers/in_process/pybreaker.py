@@ -1,0 +1,84 @@
+"""pybreaker: calls by its `call`, transitions by its listener.
+
+Decorated functions and `calling()` come through `call`, too. Calls queue for the breaker's lock; a call that has it reads
+the property `state`, so the object gets a class of its own to hear of that: no decision is earlier. It tracks no `async def`: such a function has succeeded for it as soon
+as it has handed back its coroutine, and what became of that is recorded as the call's outcome.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from resilience.breaker.observers.base import state_name
+from resilience.breaker.observers.in_process.guarding import Guarding, named
+from resilience.breaker.observers.in_process.recorder import RING, Recorder
+from resilience.breaker.observers.in_process.watching import Reclassed
+
+
+class _Listener:
+    """Only told: the four methods that the library calls."""
+
+    def __init__(self, observer: PybreakerObserver) -> None:
+        self._observer = observer
+
+    def before_call(self, cb: Any, func: Any, *args: Any, **kwargs: Any) -> None:
+        """Not needed."""
+
+    def failure(self, cb: Any, exc: BaseException) -> None:
+        """Not needed."""
+
+    def success(self, cb: Any) -> None:
+        """Not needed."""
+
+    def state_change(self, _cb: Any, _old: Any, new: Any) -> None:
+        """Called under the breaker's lock, at the moment of the change."""
+        observer = self._observer
+        observer.recorder.transition(state_name(new.name), manual=not observer.guarding.inside)
+
+
+class PybreakerObserver:
+    """Attached to one pybreaker.CircuitBreaker."""
+
+    def __init__(self, breaker: Any, name: str, *, clock: Callable[[], int], ring: int = RING) -> None:
+        state = state_name(breaker.current_state)
+        self.recorder = Recorder(name, state=state, fresh=breaker.fail_counter == 0, clock=clock, ring=ring)
+        self.guarding = Guarding(
+            self.recorder,
+            excluded=lambda error: not breaker.is_system_error(error),
+            refusal=lambda error: named(error, "CircuitBreakerError"),
+            generators=True,
+        )
+        self._breaker = breaker
+        self._library = breaker.call
+        self._listener = _Listener(self)
+        kind: Any = type(breaker)
+        self._reclassed = Reclassed(
+            breaker, {"state": property(lambda _: self._state(kind), lambda _, state: self._set(kind, state))}
+        )
+        breaker.add_listener(self._listener)
+        breaker.call = self._call
+
+    def _state(self, kind: Any) -> Any:
+        self.guarding.deciding()
+        return kind.state.fget(self._breaker)
+
+    def _set(self, kind: Any, state: str) -> None:
+        kind.state.fset(self._breaker, state)
+
+    def _call(self, func: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        if self.guarding.is_ours(func):  # an open breaker passes its first probe on to itself
+            return self._library(func, *args, **kwargs)
+        return self.guarding.run(self._library, func, args, kwargs)
+
+    def look(self) -> None:
+        """Nothing to do: the listener is told."""
+
+    def detach(self) -> None:
+        """Leave the object as it was found."""
+        if self._breaker.__dict__.pop("call", None) is not None:
+            self._breaker.remove_listener(self._listener)
+            self._reclassed.undo()
+
+
+attach = PybreakerObserver

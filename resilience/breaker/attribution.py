@@ -9,21 +9,25 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from typing import Final
+from typing import Final, TypeAlias
 
-from resilience.breaker.observation import Arrival, Boot, Call, Interval, State, Transition
+from resilience.breaker.observation import Arrival, Boot, Call, Counter, Interval, State, Transition
 
 FOREVER_NS: Final = 1 << 62
+
+_Entry: TypeAlias = Call | Arrival | Transition | State | Counter
 
 
 class Owners:
     """Which (instance, boot) an observation belongs to, given the boots that were seen."""
 
-    def __init__(self, entries: Sequence[Call | Arrival | Transition | State], boots: Sequence[Boot]) -> None:
+    def __init__(self, entries: Sequence[_Entry], boots: Sequence[Boot], instances: int = 1) -> None:
         named = {e.instance for e in entries if e.instance is not None}
-        # With at most one name in the whole history, what is not named is that one's.
-        self.only = next(iter(named), None) if len(named) <= 1 else None
-        self.single = len(named) <= 1
+        # With at most one name in the whole history, what is not named is that one's; but not where several were
+        # started, or where the specification says that there are more.
+        heard = named or {boot.instance for boot in boots}
+        self.single = max(len(heard), instances) <= 1
+        self.only = next(iter(named), None) if self.single else None
         first: dict[str | None, dict[str | None, int]] = defaultdict(dict)
         last: dict[str | None, dict[str | None, int]] = defaultdict(dict)
         self._booted: dict[tuple[str | None, str | None], Interval] = {}
@@ -35,12 +39,15 @@ class Owners:
                 last[whose][e.boot] = max(last[whose].get(e.boot, 0), t.hi_ns)
         unnamed = 0
         for boot in sorted(boots, key=lambda b: b.at):
+            whose = boot.instance if named else None
+            if whose is None and not self.single:
+                continue
             if named and boot.instance not in named:
                 continue
             unnamed += 1
             boot_id = boot.boot or f"boot-{unnamed}"
-            first[boot.instance][boot_id] = boot.at.lo_ns
-            self._booted[boot.instance, boot_id] = boot.at
+            first[whose][boot_id] = boot.at.lo_ns
+            self._booted[whose, boot_id] = boot.at
         self.first = {i: sorted((t, b) for b, t in seen.items()) for i, seen in first.items()}
         self.last = last
         everyone: Iterable[str | None] = sorted(named) if named else (None,)
@@ -48,9 +55,7 @@ class Owners:
             (i, b) for i in everyone for b in ([None] if i not in self.first else self._boots_of(i, entries))
         ]
 
-    def _boots_of(
-        self, instance: str | None, entries: Sequence[Call | Arrival | Transition | State]
-    ) -> list[str | None]:
+    def _boots_of(self, instance: str | None, entries: Sequence[_Entry]) -> list[str | None]:
         found: list[str | None] = [b for _, b in self.first[instance]]
         begin = self.first[instance][0]
         if (instance, begin[1]) in self._booted:
@@ -67,7 +72,7 @@ class Owners:
         """When this life began, if somebody said so."""
         return self._booted.get(key)
 
-    def of_entry(self, e: Arrival | Transition | State) -> tuple[str | None, str | None] | None:
+    def of_entry(self, e: Arrival | Transition | State | Counter) -> tuple[str | None, str | None] | None:
         """The owner of an observation of one instant."""
         return self.of(e.instance, e.boot, e.at.lo_ns, e.at.hi_ns)
 

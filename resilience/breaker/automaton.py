@@ -1,17 +1,20 @@
 """The breaker as a one-clock automaton, stepped purely: a configuration and something that happens give configurations.
 
-                    threshold-th failure                      first call after the wait (lazy), or a timer
+                    the trip condition                        first call after the wait (lazy), or a timer
         closed ───────────────────────────▶ open ◀──────────────────────────────────▶ half_open
           ▲                                        a failing probe leads back                │
           └──────────────────────── the S-th successful probe ──────────────────────────────┘
 
-A configuration is split in two. `Key` is discrete and hashable: the state, the failures counted, the probes, which
+    forced_open (turns everything away) and disabled (lets everything pass) are entered and left by hand only
+
+A configuration is split in two. `Key` is discrete and hashable: the state, what was counted, the probes, which
 running calls were begun in an earlier epoch, how many reported transitions have been used up, and which of the
 tokens whose order is still open have happened. `Clock` holds intervals: the earliest possible present, and when the
-breaker opened. Two configurations with one key are merged by the hull of their clocks: that only ever admits more.
+present state began. Two configurations with one key are merged by the hull of their clocks: that only ever admits more.
 
 Every guard carries the id of the rule that it is; a relaxed guard admits both what the rule allows and what it
-forbids. That is how an inexplicable history is blamed on a rule.
+forbids. That is how an inexplicable history is blamed on a rule. Where a guard compares intervals (a time window's
+edge, a period's end), both answers are followed.
 """
 
 from __future__ import annotations
@@ -19,11 +22,22 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
-from resilience.breaker.configuration import Clock, Key, Reported, Running
+from resilience.breaker import starts
+from resilience.breaker.configuration import NEVER_NS, VAGUE, Clock, Key, Reported, Result, Running
 from resilience.breaker.observation import Interval
 from resilience.breaker.spec import BreakerSpec
+from resilience.breaker.window import Count, Timed, above, empty, unknown
 
-__all__ = ["Automaton", "Clock", "Key", "Reported", "relax"]
+__all__ = ["Automaton", "Clock", "Key", "Reported", "Result", "relax"]
+
+HABITS = (
+    "rejection_restarts_wait",
+    "slot_kept",  # an ended probe keeps its slot
+    "count_survives",  # closing does not empty the count
+    "cumulative",  # a success does not break the row of failures
+    "success_fails",  # a success counts as a failure
+)
+_BY_HAND = frozenset({"forced_open", "disabled"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,33 +47,57 @@ class Automaton:
     spec: BreakerSpec
     reported: tuple[Reported, ...] | None = None
     relaxed: frozenset[str] = frozenset()
-    habit: str = ""  # a mistake to assume: rejection_restarts_wait | slot_kept | count_survives
+    habit: str = ""  # a mistake to assume, one of HABITS
 
     @property
     def anonymous(self) -> bool:
         """Whether it does not matter whose outcome it is: every outcome counts and nobody holds a slot."""
         return self.spec.stale == "counted" and self.spec.permitted is None and "R13" not in self.relaxed
 
+    @property
+    def timed(self) -> bool:
+        """Whether something can happen between observations, by a timer or by hand."""
+        spec = self.spec
+        return (
+            spec.entry != "lazy"
+            or spec.dwell_ns is not None
+            or spec.evaluation_ns > 0
+            or any(report.manual for report in self.reported or ())
+        )
+
+    def fresh(self, at: Interval) -> Iterator[tuple[Key, Clock]]:
+        """A breaker that has just been made, at some instant of `at`: closed, and nothing counted."""
+        yield Key("closed", window=empty(self.spec)), Clock(at.lo_ns, at.lo_ns, at.hi_ns)
+
+    def anything(self, at_ns: int) -> Iterator[tuple[Key, Clock]]:
+        """Every configuration that a breaker may be in at `at_ns`, as a set that covers them."""
+        return starts.anything(self.spec, self.reported, at_ns)
+
     # ---- decisions
 
-    def admit(self, key: Key, clock: Clock, by: Interval, running: Running) -> Iterator[tuple[Key, Clock]]:
+    def admit(  # noqa: C901 - one case a state reads better than a method a state
+        self, key: Key, clock: Clock, by: Interval, running: Running
+    ) -> Iterator[tuple[Key, Clock]]:
         """The breaker lets a call pass at some instant of `by`."""
         at = max(clock.now_ns, by.lo_ns)
         if at > by.hi_ns:
             return
         clock = clock._replace(now_ns=at)
         if key.state == "closed":
-            yield key, clock
+            if at <= clock.due_ns or "R3" in self.relaxed:
+                yield from self._periods(key, clock, by) if self._by_activity else ((key, clock),)
         elif key.state == "open":
             if "R4" in self.relaxed:
                 yield key, clock
             for half_open, then in self._enter_half_open(key, clock, by, running):
                 yield half_open._replace(flying=1, admitted=1) if self._counts else half_open, then
         elif key.state == "half_open":
-            if not self._counts:
+            if not self._counts or key.good == VAGUE:
                 yield key, clock
             elif not self._saturated(key) or "R8" in self.relaxed:
                 yield key._replace(flying=key.flying + 1, admitted=key.admitted + 1), clock
+        elif key.state == "disabled":
+            yield key, clock
 
     def reject(self, key: Key, clock: Clock, by: Interval) -> Iterator[tuple[Key, Clock]]:
         """The breaker turns a call away at some instant of `by`."""
@@ -67,33 +105,50 @@ class Automaton:
         if at > by.hi_ns:
             return
         clock = clock._replace(now_ns=at)
+        spec = self.spec
+        if spec.rejections_count and isinstance(key.window, Timed) and spec.window_survives:
+            key = key._replace(window=key.window.push(spec, by, at, failed=False, slow=False))
         if key.state == "open":
-            _, most = self.spec.wait_of(key.nth)
-            if at - clock.open_hi <= most + self.spec.eps_ns or "R6" in self.relaxed:
+            _, most = spec.wait_of(key.nth)
+            if at - clock.since_hi <= most + spec.eps_ns or "R6" in self.relaxed:
                 restarted = self.habit == "rejection_restarts_wait"
                 yield key, Clock(at, at, by.hi_ns) if restarted else clock
             if "R7" in self.relaxed:
                 yield key, Clock(at, at, by.hi_ns)
         elif key.state == "half_open":
-            if self._saturated(key) or "R9" in self.relaxed or self.spec.probes == "probabilistic":
+            stays = spec.dwell_ns is None or at <= clock.since_hi + spec.dwell_ns + spec.eps_ns
+            full = key.good == VAGUE or (self._saturated(key) and spec.excess == "rejects" and stays)
+            if full or "R9" in self.relaxed or spec.probes == "probabilistic":
                 yield key, clock
-        elif self.spec.trip == "never" and "R2" in self.relaxed:
+        elif key.state == "forced_open" or (spec.trip == "never" and "R2" in self.relaxed):
             yield key, clock
 
     def timer(self, key: Key, clock: Clock, by_ns: int, running: Running) -> Iterator[tuple[Key, Clock]]:
-        """Half-open without a call, where the breaker's timer or a reader brings it about."""
-        if key.state == "open" and self.spec.entry != "lazy":
-            yield from self._enter_half_open(
-                key, clock, Interval(clock.now_ns, max(by_ns, clock.now_ns)), running
-            )
-        if key.state == "half_open" and self.spec.dwell_ns is not None:
-            yield from self._change(
-                key, clock, Interval(clock.now_ns, max(by_ns, clock.now_ns)), "open", running
-            )
+        """What happens without a call, by `by_ns`: the breaker's timers, a reader, or somebody's hand."""
+        by = Interval(clock.now_ns, max(by_ns, clock.now_ns))
+        spec = self.spec
+        if self.reported is not None and key.used < len(self.reported):
+            report = self.reported[key.used]
+            if report.manual and report.before == key.state:
+                yield from self._change(key, clock, by, report.after, running, by_hand=True)
+        if key.state == "open" and spec.entry != "lazy":
+            yield from self._enter_half_open(key, clock, by, running)
+        elif key.state == "half_open" and spec.dwell_ns is not None:
+            earliest = clock.since_lo + spec.dwell_ns - spec.eps_ns
+            if earliest <= by.hi_ns:
+                begun = clock._replace(now_ns=max(clock.now_ns, earliest))
+                after = self._reopened(key) if spec.dwell_leads_to == "open" else key
+                yield from self._change(after, begun, by, spec.dwell_leads_to, running)
+        elif key.state == "closed" and spec.evaluation_ns and self._holds(key, by)[0]:
+            yield from self._change(key, clock, by, "open", running)
 
     @property
     def _counts(self) -> bool:
         return self.spec.permitted is not None
+
+    @property
+    def _by_activity(self) -> bool:
+        return self.spec.tumbling and self.spec.tumbling_from == "activity" and self.spec.window_ns > 0
 
     def _saturated(self, key: Key) -> bool:
         limit = self.spec.permitted
@@ -105,7 +160,7 @@ class Automaton:
         self, key: Key, clock: Clock, by: Interval, running: Running
     ) -> Iterator[tuple[Key, Clock]]:
         least, _ = self.spec.wait_of(key.nth)
-        earliest = clock.open_lo + least - self.spec.eps_ns
+        earliest = clock.since_lo + least - self.spec.eps_ns
         if "R5" in self.relaxed:
             earliest = clock.now_ns
         if earliest <= by.hi_ns:
@@ -114,25 +169,27 @@ class Automaton:
 
     # ---- outcomes
 
-    def outcome(
-        self, key: Key, clock: Clock, by: Interval, what: str, *, stale: bool, running: Running
+    def outcome(  # noqa: C901, PLR0912 - the guards about stale, neutral and late outcomes belong side by side
+        self,
+        key: Key,
+        clock: Clock,
+        by: Interval,
+        result: Result,
+        *,
+        stale: bool,
+        running: Running,
+        unseen: int = 0,
     ) -> Iterator[tuple[Key, Clock]]:
-        """An outcome (`what`: success, failure, neutral) reaches the breaker at some instant of `by`."""
+        """An outcome reaches the breaker at some instant of `by`; `unseen` calls are running that count from their start."""
         at = max(clock.now_ns, by.lo_ns)
         if at > by.hi_ns:
             return
         clock = clock._replace(now_ns=at)
-        if key.state == "half_open" and not stale and self._counts:
-            kept = key if self.habit == "slot_kept" else key._replace(flying=max(0, key.flying - 1))
-            yield from self._counted(kept, clock, by, what, running, stale=False)
-        else:
-            yield from self._counted(key, clock, by, what, running, stale=stale)
-
-    def _counted(
-        self, key: Key, clock: Clock, by: Interval, what: str, running: Running, *, stale: bool
-    ) -> Iterator[tuple[Key, Clock]]:
-        late = key.state == "open" and what == "failure" and self.spec.late_failure_restarts_wait
-        if stale and self.spec.stale == "ignored" and not late:
+        spec, what = self.spec, result.what
+        if key.state == "half_open" and not stale and self._counts and self.habit != "slot_kept":
+            key = key._replace(flying=max(0, key.flying - 1))
+        late = key.state == "open" and what == "failure" and spec.late_failure_restarts_wait
+        if stale and spec.stale == "ignored" and not late:
             yield key, clock
             if "R13" not in self.relaxed:
                 return
@@ -143,66 +200,147 @@ class Automaton:
             if "R14" not in self.relaxed:
                 return
         for kind in ("success", "failure") if what == "neutral" else (what,):
+            taken = result if kind == what else result._replace(what=kind)
+            if spec.window_survives and isinstance(key.window, Timed) and key.state != "closed":
+                key = self._pushed(key, clock, taken)
             if key.state == "closed":
-                yield from self._while_closed(key, clock, by, kind, running)
+                yield from self._while_closed(key, clock, by, taken, running, unseen)
             elif key.state == "half_open":
-                yield from self._while_half_open(key, clock, by, kind, running)
-            else:
+                yield from self._while_half_open(key, clock, by, taken, running)
+            elif key.state == "open":
                 yield from self._while_open(key, clock, by, kind, running)
+            else:
+                yield key, clock
 
     def _while_closed(
-        self, key: Key, clock: Clock, by: Interval, kind: str, running: Running
+        self, key: Key, clock: Clock, by: Interval, result: Result, running: Running, unseen: int
     ) -> Iterator[tuple[Key, Clock]]:
-        after, trips = self._tally(key, failed=kind == "failure")
-        if trips is not False or ("R2" in self.relaxed and kind == "failure"):
-            opened = after._replace(nth=1, failures=0, window=())
-            yield from self._change(opened, clock, by, "open", running)
-        if trips is not True or "R3" in self.relaxed:
-            yield after, clock
-
-    def _tally(self, key: Key, *, failed: bool) -> tuple[Key, bool | None]:
-        """The key with one outcome more, and whether that trips it (None: it may)."""
         spec = self.spec
+        failed = result.what == "failure"
+        for before, began in self._periods(key, clock, by):
+            after, may, must = self._tally(before, began, by, result, unseen)
+            if spec.trips_on == "failure" and not failed:
+                may = must = False
+            if spec.evaluation_ns:
+                yield after, began._replace(due_ns=self._due(after, began, by, must=must))
+                continue
+            if may or ("R2" in self.relaxed and failed):
+                yield from self._change(after._replace(nth=1), began, by, "open", running)
+            if not must or "R3" in self.relaxed:
+                yield after, began
+
+    def _periods(self, key: Key, clock: Clock, by: Interval) -> Iterator[tuple[Key, Clock]]:
+        """A window that begins anew each period, as it may stand at some instant of `by`."""
+        spec = self.spec
+        if not spec.tumbling or not spec.window_ns:
+            yield key, clock
+            return
+        period = spec.window_ns
+        surely = (clock.now_ns - clock.since_hi - spec.eps_ns) // period
+        perhaps = (by.hi_ns - clock.since_lo + spec.eps_ns) // period
+        if surely < 1:
+            yield key, clock
+        if perhaps >= 1:
+            began = Interval(clock.now_ns, max(clock.now_ns, by.hi_ns))
+            if spec.tumbling_from == "closing":
+                lo = clock.since_lo + max(surely, 1) * period
+                began = Interval(lo, max(lo, clock.since_hi + perhaps * period))
+            yield (
+                key._replace(failures=0, window=empty(spec)),
+                Clock(clock.now_ns, began.lo_ns, began.hi_ns, clock.due_ns),
+            )
+
+    def _tally(
+        self, key: Key, clock: Clock, by: Interval, result: Result, unseen: int
+    ) -> tuple[Key, bool, bool]:
+        """The key with one outcome more, and whether that may trip it, and whether it must."""
+        spec = self.spec
+        failed = result.what == "failure"
         if spec.trip == "never":
-            return key, False
+            return key, False, False
         if spec.trip == "consecutive":
-            if not failed:
-                return key._replace(failures=0), False
-            count = key.failures + 1
-            return key._replace(failures=min(count, spec.failures)), count >= spec.failures
-        if key.window is None:
-            return key, None if failed else False
-        window = (*key.window, failed)[-spec.window :]
-        share = sum(window) / len(window)
-        if spec.ratio is None:
-            trips = sum(window) >= spec.failures
-        else:
-            trips = share > spec.ratio if spec.strictly_above else share >= spec.ratio
-        return key._replace(window=window), trips and len(window) >= spec.minimum_calls
+            if not failed and self.habit != "success_fails":
+                if self.habit == "cumulative":
+                    return key, False, False
+                return key._replace(failures=0) if key.failures else key, False, False
+            count = min(key.failures + 1, spec.failures)
+            return key._replace(failures=count), count >= spec.failures, count >= spec.failures
+        after = self._pushed(key, clock, result)
+        if isinstance(after.window, Count):
+            return after, *after.window.trips(spec)
+        assert after.window is not None
+        return after, *after.window.trips(spec, Interval(clock.now_ns, by.hi_ns), unseen)
+
+    def _pushed(self, key: Key, clock: Clock, result: Result) -> Key:
+        failed = result.what == "failure"
+        if isinstance(key.window, Count):
+            return key._replace(window=key.window.push(self.spec, failed=failed, slow=result.slow))
+        assert key.window is not None
+        window = key.window.push(self.spec, result.at, clock.now_ns, failed=failed, slow=result.slow)
+        return key._replace(window=window)
+
+    def _holds(self, key: Key, at: Interval) -> tuple[bool, bool]:
+        """Whether the trip condition may hold at some instant of `at`, and whether it must throughout."""
+        spec = self.spec
+        if isinstance(key.window, Count):
+            return key.window.trips(spec)
+        if key.window is not None:
+            return key.window.trips(spec, at)
+        reached = spec.trip == "consecutive" and key.failures >= spec.failures
+        return reached, reached
+
+    def _due(self, key: Key, clock: Clock, by: Interval, *, must: bool) -> int:
+        """When a breaker that looks from time to time must have seen that its condition holds."""
+        if not must:
+            return NEVER_NS
+        due = by.hi_ns + self.spec.evaluation_ns + self.spec.eps_ns
+        if not self._holds(key, Interval(clock.now_ns, due))[1]:
+            return NEVER_NS
+        return min(clock.due_ns, due)
 
     def _while_half_open(
-        self, key: Key, clock: Clock, by: Interval, kind: str, running: Running
+        self, key: Key, clock: Clock, by: Interval, result: Result, running: Running
     ) -> Iterator[tuple[Key, Clock]]:
         spec = self.spec
-        good, bad = key.good + (kind == "success"), key.failures + (kind == "failure")
-        if spec.close_ratio is not None:
-            after = key._replace(good=good, failures=bad)
-            if good + bad < (spec.permitted or 1):
-                yield after, clock
-                return
-            to = "open" if bad / (good + bad) >= spec.close_ratio else "closed"
-            yield from self._change(self._reopened(after) if to == "open" else after, clock, by, to, running)
+        failed = result.what == "failure"
+        if key.good == VAGUE:
+            yield key, clock
+            yield from self._change(self._reopened(key), clock, by, "open", running)
+            yield from self._change(key, clock, by, "closed", running)
             return
-        if kind == "failure":
+        good, bad = key.good + (not failed), key.failures + failed
+        if spec.close_ratio is not None or spec.successes_of is not None:
+            after = key._replace(good=good, failures=bad, slow=key.slow + result.slow)
+            to = self._resolved(good, bad, after.slow)
+            if not to:
+                yield after, clock
+            else:
+                before = self._reopened(after) if to == "open" else after
+                yield from self._change(before, clock, by, to, running)
+        elif failed:
             if spec.reopen_on_failure:
                 yield from self._change(self._reopened(key), clock, by, "open", running)
             if not spec.reopen_on_failure or "R11" in self.relaxed:
                 yield key._replace(good=0), clock
-            return
-        if good >= spec.successes or "R10" in self.relaxed:
-            yield from self._change(key, clock, by, "closed", running)
-        if good < spec.successes or "R10" in self.relaxed:
-            yield key._replace(good=min(good, spec.successes)), clock
+        else:
+            if good >= spec.successes or "R10" in self.relaxed:
+                yield from self._change(key, clock, by, "closed", running)
+            if good < spec.successes or "R10" in self.relaxed:
+                yield key._replace(good=min(good, spec.successes)), clock
+
+    def _resolved(self, good: int, bad: int, slow: int) -> str:
+        """Where so many results lead a breaker that counts its probes; "" while it waits for more."""
+        spec = self.spec
+        if spec.successes_of is not None:
+            if good >= spec.successes:
+                return "closed"
+            return "open" if bad > spec.successes_of - spec.successes else ""
+        total = good + bad
+        if total < (spec.permitted or 1):
+            return ""
+        assert spec.close_ratio is not None
+        dragging = spec.slow_ratio is not None and above(spec, spec.slow_ratio, slow, total)
+        return "open" if dragging or above(spec, spec.close_ratio, bad, total) else "closed"
 
     def _reopened(self, key: Key) -> Key:
         return key._replace(nth=key.nth + 1) if self.spec.backoff != 1.0 else key
@@ -226,8 +364,8 @@ class Automaton:
 
     # ---- changes of state
 
-    def _change(
-        self, key: Key, clock: Clock, by: Interval, to: str, running: Running
+    def _change(  # noqa: C901 - what a change takes from the reports and what it leaves behind
+        self, key: Key, clock: Clock, by: Interval, to: str, running: Running, *, by_hand: bool = False
     ) -> Iterator[tuple[Key, Clock]]:
         """Enter a state at some instant of `by`; where the breaker reports changes, by using up the next report."""
         lo, hi = max(clock.now_ns, by.lo_ns), by.hi_ns
@@ -236,74 +374,36 @@ class Automaton:
             if used >= len(self.reported):
                 return
             report = self.reported[used]
-            if (report.before, report.after) != (key.state, to):
+            if (report.before, report.after) != (key.state, to) or report.manual != by_hand:
                 return
             lo, hi = max(lo, report.at.lo_ns), min(hi, report.at.hi_ns)
             used += 1
         if lo > hi:
             return
         old: frozenset[int] = frozenset() if self.anonymous else running()
-        fresh = key._replace(state=to, flying=0, admitted=0, good=0, used=used, old=old)
-        if to == "open":
-            yield fresh._replace(failures=0, window=()), Clock(lo, lo, hi)
-        elif to == "half_open":
-            yield fresh._replace(failures=0), Clock(lo)
-        else:
-            counts: Iterable[int] = (0,)
+        kept = self.spec.window_survives or self.habit == "count_survives"
+        window = key.window if kept else empty(self.spec)
+        fresh = Key(to, 0, window, key.nth, 0, 0, 0, 0, old, used, key.fired)
+        if to != "closed":
+            yield fresh, Clock(lo, lo, hi)
+            return
+        counts: Iterable[int] = (0,)
+        if self.spec.trip == "consecutive":
             if "R12" in self.relaxed:
                 counts = range(self.spec.failures)
             elif self.habit == "count_survives":
                 counts = (self.spec.failures - 1,)
-            for count in counts:
-                yield fresh._replace(failures=count, nth=1, window=()), Clock(lo)
-
-    def anything(self, at_ns: int) -> Iterator[tuple[Key, Clock]]:
-        """Every configuration that a breaker may be in at `at_ns`, as a set that covers them."""
-        spec = self.spec
-        used = 0
-        if self.reported is not None:
-            used = sum(1 for report in self.reported if report.at.hi_ns < at_ns)
-        base = Key("closed", used=used)
-        counts = range(spec.failures) if spec.trip == "consecutive" else (0,)
+        elif "R12" in self.relaxed:
+            fresh = fresh._replace(window=unknown(self.spec, lo))
         for count in counts:
-            yield (
-                base._replace(failures=count, window=() if spec.trip == "consecutive" else None),
-                Clock(at_ns),
-            )
-        depths = range(1, 9) if spec.backoff != 1.0 else (1,)
-        for nth in depths:
-            _, most = spec.wait_of(nth)
-            since = at_ns - most - spec.eps_ns
-            yield base._replace(state="open", nth=nth), Clock(at_ns, since, at_ns)
-            for good, bad in self._tallies():
-                for flying in range((spec.permitted or 0) + 1):
-                    # In total mode a probe that ended still counts: any number from those in flight on.
-                    for admitted in (
-                        range(flying, (spec.permitted or 0) + 1) if spec.probes == "total" else (flying,)
-                    ):
-                        yield (
-                            base._replace(
-                                state="half_open",
-                                nth=nth,
-                                good=good,
-                                failures=bad,
-                                flying=flying,
-                                admitted=admitted,
-                            ),
-                            Clock(at_ns),
-                        )
-
-    def _tallies(self) -> Iterator[tuple[int, int]]:
-        """Successes and failures that a half-open breaker may have counted."""
-        if self.spec.close_ratio is None:
-            for good in range(self.spec.successes):
-                yield good, 0
-            return
-        for good in range(self.spec.permitted or 1):
-            for bad in range((self.spec.permitted or 1) - good):
-                yield good, bad
+            yield fresh._replace(failures=count, nth=1), Clock(lo, lo, hi)
 
 
 def relax(automaton: Automaton, *rules: str) -> Automaton:
     """The same automaton with the guards of these rules loosened."""
     return replace(automaton, relaxed=automaton.relaxed | frozenset(rules))
+
+
+def is_by_hand(before: str, after: str) -> bool:
+    """Whether a change of state is one that no breaker makes of itself."""
+    return bool(_BY_HAND & {before, after})

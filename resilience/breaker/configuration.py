@@ -4,41 +4,61 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple, TypeAlias
+from typing import Final, NamedTuple, TypeAlias
 
 from resilience.breaker.observation import Interval
+from resilience.breaker.window import Window
 
 # Which calls are in flight: asked only where a change of state makes them calls of an earlier epoch.
 Running: TypeAlias = Callable[[], frozenset[int]]
+
+NEVER_NS: Final = 1 << 62
+VAGUE: Final = -1  # as `good`: a half-open state of which nothing more is known
 
 
 class Key(NamedTuple):
     """The discrete half of a configuration."""
 
     state: str
-    failures: int = 0  # failures in a row while closed; failures so far while half-open and closing by ratio
-    window: tuple[bool, ...] | None = ()  # True: a failure; None: contents unknown
+    failures: int = 0  # failures in a row while closed; failures so far while half-open
+    window: Window = None  # contents while closed; None: the breaker has no window
     nth: int = 1  # openings in a row; stays 1 without back-off
     flying: int = 0
     admitted: int = 0
     good: int = 0
+    slow: int = 0  # slow probes so far
     old: frozenset[int] = frozenset()  # running calls of an earlier epoch
     used: int = 0  # reported transitions used up
     fired: frozenset[int] = frozenset()  # tokens that have happened, of those still in question
 
 
 class Clock(NamedTuple):
-    """The timed half: the present is at least `now_ns`; the breaker opened within [open_lo, open_hi]."""
+    """The timed half: the present is at least `now_ns`, the present state (or period) began within [since_lo, since_hi].
+
+    `due_ns`: where the trip condition is looked at from time to time, the instant by which it must have been.
+    """
 
     now_ns: int
-    open_lo: int = 0
-    open_hi: int = 0
+    since_lo: int = 0
+    since_hi: int = 0
+    due_ns: int = NEVER_NS
 
     def hull(self, other: Clock) -> Clock:
         """The smallest clock that admits both."""
         return Clock(
-            min(self.now_ns, other.now_ns), min(self.open_lo, other.open_lo), max(self.open_hi, other.open_hi)
+            min(self.now_ns, other.now_ns),
+            min(self.since_lo, other.since_lo),
+            max(self.since_hi, other.since_hi),
+            max(self.due_ns, other.due_ns),
         )
+
+
+class Result(NamedTuple):
+    """An outcome as the breaker classifies it: success, failure or neutral; `at` is when it came, as observed."""
+
+    what: str
+    slow: bool
+    at: Interval
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,34 +7,27 @@ The sweep says at which observation the last explanation died. From there
   ("holds if rejections restart the wait") or, where neither explains it, one guard dropped altogether. Parameters
   come first because an explanation that keeps every rule, with another number, is the simpler one.
 
-A history with holes in it is not explained: an unseen call can explain anything.
+A hole in the history (records that were lost) is jumped over: whatever the breaker did in it is allowed, and what follows is
+explained from any configuration. Such a history can fail, but what it says of a rule is never a pass.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import Final
 
 from resilience.breaker.automaton import Automaton, relax
+from resilience.breaker.changes import Change, alternatives
 from resilience.breaker.evidence import Track
 from resilience.breaker.observation import Interval
 from resilience.breaker.spec import BreakerSpec
 from resilience.breaker.sweep import CAP, TooManyError, sweep
-from resilience.breaker.tokens import Token, Tokens, reported, tokens
+from resilience.breaker.tokens import Token, Tokens, blind_spots, reported, tokens
 
 _GUARDS: Final = ("R2", "R3", "R4", "R5", "R6", "R7", "R8", "R9", "R10", "R11", "R12", "R13", "R14", "R17")
 _MS: Final = 1_000_000
 ASKED_CAP: Final = 256  # a side question is not worth as many configurations as the verdict itself
-
-
-@dataclass(frozen=True, slots=True)
-class Change:
-    """One thing different: the rule it belongs to, in words, and the automaton that assumes it."""
-
-    rule: str
-    words: str
-    automaton: Automaton
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +41,7 @@ class Conformance:
     stuck: Token | None = None
     at_ns: int = 0
     most: int = 0
+    holes: tuple[Interval, ...] = ()
 
     @property
     def accepted(self) -> bool:
@@ -71,7 +65,13 @@ class Explainer:
 
     def tokens_for(self, spec: BreakerSpec) -> Tokens:
         """Outcomes are classified by the specification, so another one may have other tokens."""
-        relevant = (spec.timeout_as, spec.cancelled_as, spec.excluded_as)
+        relevant = (
+            spec.timeout_as,
+            spec.cancelled_as,
+            spec.excluded_as,
+            spec.slow_ns,
+            spec.slow_ratio is None,
+        )
         if relevant not in self._tokens:
             track = self.track if spec is self.spec else _reclassified(self.track, spec)
             self._tokens[relevant] = tokens(track, spec)
@@ -109,7 +109,7 @@ class Explainer:
         except TooManyError:
             return Conformance("too coarse: more explanations than can be told apart")
         if swept.stuck is None:
-            return Conformance(most=swept.most)
+            return Conformance(most=swept.most, holes=blind_spots(self.track, self.spec))
         return Conformance("", swept.stuck, swept.at_ns, swept.most)
 
     def window(self) -> Interval:
@@ -147,81 +147,17 @@ class Explainer:
 
     def alternatives(self) -> Iterator[Change]:
         """Breakers that differ in one parameter or one habit, nearest first."""
-        if self.spec.trip == "never":
-            return
-        yield from self._trips()
-        yield self._with("R3", "it never opens", trip="never")
-        yield from self._waits()
-        yield from self._half_open()
-        flipped = "ignored" if self.spec.stale == "counted" else "counted"
-        yield self._with("R13", f"stale outcomes are {flipped}", stale=flipped)
-        for outcome in ("cancelled", "excluded"):
-            if any(call.outcome == outcome for call in self.track.calls):
-                taken = getattr(self.spec, f"{outcome}_as")
-                for kind in ("failure", "success", "neutral"):
-                    if kind != taken:
-                        yield self._with("R14", f"{outcome} calls count as {kind}", **{f"{outcome}_as": kind})
-
-    def _with(self, rule: str, words: str, **fields: Any) -> Change:
-        return Change(rule, words, replace(self.automaton, spec=replace(self.spec, **fields)))
-
-    def _trips(self) -> Iterator[Change]:
-        spec, with_ = self.spec, self._with
-        if spec.trip == "consecutive":
-            for fewer in range(spec.failures - 1, max(0, spec.failures - 4), -1):
-                yield with_("R2", f"failures = {fewer}", failures=fewer)
-            for more in range(spec.failures + 1, spec.failures + 4):
-                yield with_("R3", f"failures = {more}", failures=more)
-            return
-        if spec.minimum_calls > 1:
-            more = spec.minimum_calls + 1
-            yield with_("R2", "minimum_calls = 1", minimum_calls=1)
-            yield with_("R3", f"minimum_calls = {more}", minimum_calls=more)
-        if spec.ratio is not None:
-            less, higher = spec.ratio * 0.8, min(1.0, spec.ratio * 1.25)
-            yield with_("R2", f"ratio = {less:.2f}", ratio=less)
-            yield with_("R3", f"ratio = {higher:.2f}", ratio=higher)
-
-    def _waits(self) -> Iterator[Change]:
-        spec, base, with_ = self.spec, self.automaton, self._with
-        for rule, factor in (("R5", 0.9), ("R5", 0.75), ("R5", 0.5), ("R6", 1.1), ("R6", 1.3), ("R6", 2.0)):
-            wait = round(spec.wait_ns * factor)
-            yield with_(rule, f"wait = {wait / 1e6:.0f} ms", wait_ns=wait, wait_max_ns=None)
-        if spec.backoff != 1.0:
-            yield with_("R18", "there is no back-off", backoff=1.0)
-        late = spec.late_failure_restarts_wait
-        words = f"late failures {'do not restart' if late else 'restart'} the wait"
-        yield with_("R7", words, late_failure_restarts_wait=not late)
-        habit = "rejection_restarts_wait"
-        yield Change("R7", "rejections restart the wait", replace(base, habit=habit))
-
-    def _half_open(self) -> Iterator[Change]:
-        spec, base, with_ = self.spec, self.automaton, self._with
-        if spec.permitted is not None:
-            for more in (spec.permitted + 1, spec.permitted + 2):
-                yield with_("R8", f"permitted = {more}", permitted=more)
-            yield with_("R8", "permitted is unbounded", permitted=None, close_ratio=None)
-            yield Change("R9", "an ended probe keeps its slot", replace(base, habit="slot_kept"))
-        if spec.close_ratio is None:
-            yield with_("R10", f"successes = {spec.successes + 1}", successes=spec.successes + 1)
-            if spec.successes > 1:
-                yield with_("R10", f"successes = {spec.successes - 1}", successes=spec.successes - 1)
-            yield with_("R11", "failing probes are ignored", reopen_on_failure=not spec.reopen_on_failure)
-        yield Change("R12", "the count survives closing", replace(base, habit="count_survives"))
+        yield from alternatives(self.automaton, {call.outcome for call in self.track.calls})
 
 
 def _unfit(track: Track, spec: BreakerSpec) -> str:
     """Why a track cannot be swept; "" if it can."""
     if not track.calls:
-        return "no calls observed"
-    if track.lost("calls", "wire"):
+        return "unattributed" if track.orphans or track.strays else "no calls observed"
+    if any(gap.at is None for gap in track.lost("calls", "wire")):
         return "truncated"
-    if spec.trip == "time" or spec.tumbling or spec.slow_ratio is not None or spec.rejections_count:
-        return "not modelled: this kind of window"
-    if spec.evaluation_ns:
-        return "not modelled: periodic evaluation"
-    if any(t.manual or {t.from_state, t.to_state} & {"forced_open", "disabled"} for t in track.transitions):
-        return "not modelled: manual transitions"
+    if spec.manual == "possible" and not track.transitions:
+        return "not modelled: switched by hand without a report"
     return ""
 
 

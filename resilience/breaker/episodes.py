@@ -19,6 +19,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from resilience.breaker.automaton import is_by_hand
 from resilience.breaker.evidence import FOREVER_NS, CallEvidence, Track
 from resilience.breaker.observation import Interval, Transition
 from resilience.breaker.spec import BreakerSpec
@@ -38,6 +39,7 @@ class Opening:
         CallEvidence, ...
     ]  # calls that may have been decided after opening and before the resolution
     half_open_event: Transition | None = None
+    by_hand_ns: int | None = None  # somebody switched it, at the earliest then, before it was resolved
 
     @property
     def until_ns(self) -> int:
@@ -78,7 +80,10 @@ def _from_events(track: Track, spec: BreakerSpec) -> tuple[Opening, ...]:
         consecutive += 1
         entered: Transition | None = None
         resolved: Transition | None = None
+        by_hand_ns: int | None = None
         for later in real[index + 1 :]:
+            if by_hand_ns is None and (later.manual or is_by_hand(later.from_state, later.to_state)):
+                by_hand_ns = later.at.lo_ns
             if later.to_state == "half_open" and entered is None:
                 entered = later
             elif later.to_state != "half_open":
@@ -90,12 +95,13 @@ def _from_events(track: Track, spec: BreakerSpec) -> tuple[Opening, ...]:
             Opening(
                 nth=consecutive,
                 opened=event.at,
-                half_open=_entry(event, entered, after, spec),
+                half_open=None if by_hand_ns and entered is None else _entry(event, entered, after, spec),
                 resolved=resolved.at if resolved else None,
                 to=resolved.to_state if resolved else None,
                 source="events",
                 after=after,
                 half_open_event=entered,
+                by_hand_ns=by_hand_ns,
             )
         )
     return tuple(found)

@@ -25,6 +25,7 @@ from resilience.breaker.observation import (
     Arrival,
     Boot,
     Call,
+    Counter,
     Fault,
     Gap,
     Interval,
@@ -73,6 +74,7 @@ class Track:
     calls: tuple[CallEvidence, ...]
     transitions: tuple[Transition, ...]
     states: tuple[State, ...]
+    counters: tuple[Counter, ...]
     gaps: tuple[Gap, ...]
     faults: tuple[Fault, ...]
     strays: tuple[Arrival, ...]  # on the wire, but whose they are is not known
@@ -116,7 +118,7 @@ def tracks(history: Iterable[Observation], spec: BreakerSpec) -> tuple[Track, ..
 def _as_one(history: Iterable[Observation]) -> Iterable[Observation]:
     """A breaker that all instances share is one breaker, whoever asked it; one instance's boot does not reset it."""
     for entry in history:
-        if isinstance(entry, (Call, Arrival, Transition, State)):
+        if isinstance(entry, (Call, Arrival, Transition, State, Counter)):
             yield replace(entry, instance=_SHARED, boot=None)
         elif not isinstance(entry, Boot):
             yield entry
@@ -131,6 +133,7 @@ class _Sorter:
         self.arrivals: dict[str, list[Arrival]] = defaultdict(list)
         self.transitions: dict[str, list[Transition]] = defaultdict(list)
         self.states: dict[str, list[State]] = defaultdict(list)
+        self.counters: dict[str, list[Counter]] = defaultdict(list)
         self.boots: list[Boot] = []
         self.faults: list[Fault] = []
         self.gaps: list[Gap] = []
@@ -143,6 +146,8 @@ class _Sorter:
                 self.transitions[entry.breaker].append(entry)
             elif isinstance(entry, State):
                 self.states[entry.breaker].append(entry)
+            elif isinstance(entry, Counter):
+                self.counters[entry.breaker].append(entry)
             elif isinstance(entry, Boot):
                 self.boots.append(entry)
             elif isinstance(entry, Fault):
@@ -151,12 +156,20 @@ class _Sorter:
                 self.gaps.append(entry)
 
     def tracks(self) -> tuple[Track, ...]:
-        names = {*self.calls, *self.arrivals, *self.transitions, *self.states}
+        names = {*self.calls, *self.arrivals, *self.transitions, *self.states, *self.counters}
         return tuple(track for name in sorted(names) for track in self._of_breaker(name))
 
     def _of_breaker(self, name: str) -> Iterable[Track]:
         owners: Owners = Owners(
-            (*self.calls[name], *self.arrivals[name], *self.transitions[name], *self.states[name]), self.boots
+            (
+                *self.calls[name],
+                *self.arrivals[name],
+                *self.transitions[name],
+                *self.states[name],
+                *self.counters[name],
+            ),
+            self.boots,
+            self.spec.instances if self.spec.scope == "instance" else 1,
         )
         by_id: dict[str, list[Arrival]] = defaultdict(list)
         strays: list[Arrival] = []
@@ -187,9 +200,13 @@ class _Sorter:
         orphans: list[Call],
     ) -> Track:
         calls.sort(key=lambda call: (call.decision.lo_ns, call.decision.hi_ns))
+        late = self.spec.event_delay_ns
         transitions = [t for t in self.transitions[name] if owners.of_entry(t) == key]
+        if late:
+            transitions = [replace(t, at=t.at.widened(late, 0)) for t in transitions]
         transitions = _in_order(transitions, self.spec.delta_ns)
         states = sorted((s for s in self.states[name] if owners.of_entry(s) == key), key=lambda s: s.at)
+        counters = sorted((c for c in self.counters[name] if owners.of_entry(c) == key), key=lambda c: c.at)
         own = [a for a in strays if owners.of_entry(a) in {key, None}]
         reach: list[int] = []
         for call in calls:
@@ -197,6 +214,7 @@ class _Sorter:
         instants = [c.start.lo_ns for c in calls] + [c.end.hi_ns for c in calls if c.end]
         instants += [e for t in transitions for e in (t.at.lo_ns, t.at.hi_ns)]
         instants += [e for s in states for e in (s.at.lo_ns, s.at.hi_ns)]
+        instants += [e for c in counters for e in (c.at.lo_ns, c.at.hi_ns)]
         booted = owners.booted(key)
         if booted is not None:
             instants.append(booted.hi_ns)
@@ -209,6 +227,7 @@ class _Sorter:
             calls=tuple(calls),
             transitions=tuple(transitions),
             states=tuple(states),
+            counters=tuple(counters),
             gaps=tuple(g for g in self.gaps if g.breaker in {None, name} and g.instance in {None, key[0]}),
             faults=tuple(self.faults),
             strays=tuple(own),

@@ -7,18 +7,21 @@ business of `evidence`.
 
 from __future__ import annotations
 
+import difflib
 import json
 from collections.abc import Callable, Iterable, Mapping
 from decimal import Decimal, InvalidOperation
 from typing import Any, Final
 
 from resilience.breaker.observation import (
+    COUNTERS,
     NS_PER_S,
     OUTCOMES,
     STATES,
     Arrival,
     Boot,
     Call,
+    Counter,
     Fault,
     Gap,
     Interval,
@@ -31,6 +34,7 @@ __all__ = [
     "Arrival",
     "Boot",
     "Call",
+    "Counter",
     "Fault",
     "Gap",
     "HistoryError",
@@ -64,6 +68,7 @@ _KEYS: Final[Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]]] = {
     "arrival": (("breaker", "instance", "id", "at"), ("done", "boot", "failed")),
     "transition": (("breaker", "instance", "from", "to", "at"), ("boot", "seq", "manual", "source")),
     "state": (("breaker", "instance", "state", "at"), ("boot", "failures", "source")),
+    "counter": (("breaker", "instance", "name", "value", "at"), ("boot", "source")),
     "fault": (("name", "on"), ("off",)),
     "boot": (("instance", "at"), ("boot",)),
     "gap": (("source",), ("at", "lost", "breaker", "instance")),
@@ -100,15 +105,23 @@ def parse_entry(entry: object) -> Observation:
         raise ValueError("a history line is a JSON object")  # noqa: TRY004 - one error type for every refusal
     kind = entry.get("kind")
     if not isinstance(kind, str) or kind not in _KEYS:
-        raise ValueError(f"unknown kind {kind!r}; known: {', '.join(_KEYS)}")
+        raise ValueError(f"unknown kind {kind!r}{_near(kind, _KEYS)}")
     required, optional = _KEYS[kind]
     for key in required:
         if key not in entry:
-            raise ValueError(f"{kind}: key {key!r} is missing")
+            others = [k for k in entry if k != "kind" and k not in required and k not in optional]
+            near = difflib.get_close_matches(key, [str(k) for k in others], n=1)
+            raise ValueError(f"{kind}: key {key!r} is missing{f'; {near[0]!r} is unknown' if near else ''}")
     for key in entry:
         if key != "kind" and key not in required and key not in optional:
-            raise ValueError(f"{kind}: unknown key {key!r}")
+            raise ValueError(f"{kind}: unknown key {key!r}{_near(key, (*required, *optional))}")
     return _BUILD[kind](_Fields(kind, entry))
+
+
+def _near(word: object, known: Iterable[str]) -> str:
+    names = list(known)
+    near = difflib.get_close_matches(str(word), names, n=1)
+    return f"; did you mean {near[0]!r}?" if near else f"; known: {', '.join(names)}"
 
 
 class _Fields:
@@ -141,7 +154,7 @@ class _Fields:
     def choice(self, key: str, allowed: tuple[str, ...]) -> str:
         value = self.text(key).replace("-", "_").lower() if key in {"from", "to", "state"} else self.text(key)
         if value not in allowed:
-            raise ValueError(f"{self.kind}: {key!r} is {value!r}; known: {', '.join(allowed)}")
+            raise ValueError(f"{self.kind}: {key!r} is {value!r}{_near(value, allowed)}")
         return value
 
     def flag(self, key: str) -> bool | None:
@@ -240,11 +253,27 @@ def _state(f: _Fields) -> State:
     )
 
 
+def _counter(f: _Fields) -> Counter:
+    value = f.count("value")
+    if value is None:
+        raise ValueError("counter: 'value' must be a whole number, not None")
+    return Counter(
+        f.text("breaker"),
+        f.text_or_none("instance"),
+        f.choice("name", COUNTERS),
+        value,
+        f.time("at"),
+        f.identity("boot"),
+        f.text_or_none("source") or "metrics",
+    )
+
+
 _BUILD: Final[Mapping[str, Callable[[_Fields], Observation]]] = {
     "call": _call,
     "arrival": _arrival,
     "transition": _transition,
     "state": _state,
+    "counter": _counter,
     "fault": lambda f: Fault(f.text("name"), f.time("on"), f.time_or_none("off")),
     "boot": lambda f: Boot(f.text("instance"), f.time("at"), f.identity("boot")),
     "gap": lambda f: Gap(

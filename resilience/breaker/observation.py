@@ -12,6 +12,7 @@ from typing import Final, TypeAlias
 
 NS_PER_S: Final = 1_000_000_000
 STATES: Final = ("closed", "open", "half_open", "forced_open", "disabled")
+COUNTERS: Final = ("admitted", "rejected", "succeeded", "failed", "opened")
 OUTCOMES: Final = ("ok", "failure", "timeout", "cancelled", "excluded", "rejected", "unknown")
 
 
@@ -90,6 +91,19 @@ class State:
 
 
 @dataclass(frozen=True, slots=True)
+class Counter:
+    """A total that was read from outside at some instant of `at`; `name` is one of COUNTERS."""
+
+    breaker: str
+    instance: str | None
+    name: str
+    value: int
+    at: Interval
+    boot: str | None = None
+    source: str = "metrics"
+
+
+@dataclass(frozen=True, slots=True)
 class Fault:
     """A fault that stood in front of the dependency from `on` until `off` (None: still there)."""
 
@@ -118,4 +132,4 @@ class Gap:
     instance: str | None = None
 
 
-Observation: TypeAlias = Call | Arrival | Transition | State | Fault | Boot | Gap
+Observation: TypeAlias = Call | Arrival | Transition | State | Counter | Fault | Boot | Gap

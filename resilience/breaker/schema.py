@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from resilience.breaker.observation import OUTCOMES, STATES
+from resilience.breaker.observation import COUNTERS, OUTCOMES, STATES
 
 _TIME: Final = {
     "description": "seconds on one monotonic clock: an instant, or [earliest, latest]",
@@ -48,6 +48,15 @@ def history_schema() -> dict[str, Any]:
         "state": (
             {**whose, "state": _STATE, "at": _TIME},
             {"boot": _BOOT, "failures": _COUNT, "source": _NAME_OR_NULL},
+        ),
+        "counter": (
+            {
+                **whose,
+                "name": {"enum": list(COUNTERS)},
+                "value": {"type": "integer", "minimum": 0},
+                "at": _TIME,
+            },
+            {"boot": _BOOT, "source": _NAME_OR_NULL},
         ),
         "fault": ({"name": _NAME, "on": _TIME}, {"off": _TIME_OR_NULL}),
         "boot": ({"instance": _NAME, "at": _TIME}, {"boot": _BOOT}),

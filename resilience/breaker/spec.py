@@ -10,11 +10,13 @@ Unknown keys are refused with the nearest known one: a misspelt threshold must n
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
-from typing import Any, Final
+from typing import Any
 
-NS_PER_MS: Final = 1_000_000
+from resilience.breaker.written import KEYS, NS_PER_MS
+
+__all__ = ["KEYS", "NS_PER_MS", "BreakerSpec", "SpecError"]
 
 
 class SpecError(ValueError):
@@ -37,7 +39,14 @@ class BreakerSpec:
     failures: int = 5  # consecutive, or absolute within the window where `ratio` is None
     window: int = 0
     window_ns: int = 0
-    tumbling: bool = False
+    bucket_ns: int = 0  # a time window forgets in steps of this
+    tumbling: bool = False  # the window (or the row) begins anew each `window` calls or `window_ns`
+    tumbling_from: str = (
+        "closing"  # closing: periods count from entering closed | activity: from the first call after one
+    )
+    trips_on: str = "any"  # any | failure: the outcomes at which the condition is looked at
+    counted_at: str = "outcome"  # outcome | start: when a call enters the denominator of a time window
+    window_survives: bool = False  # the window counts in every state, and is not emptied by changes of state
     minimum_calls: int = 0
     ratio: float | None = None
     strictly_above: bool = False
@@ -64,21 +73,27 @@ class BreakerSpec:
     # half-open
     permitted: int | None = 1  # None: unbounded
     probes: str = "concurrent"  # concurrent | total | serialised | probabilistic
+    excess: str = "rejects"  # rejects | queues: what becomes of calls beyond the permits
     dwell_ns: int | None = None
     dwell_leads_to: str = "open"
 
     # close, reopen, stale
     successes: int = 1
+    successes_of: int | None = (
+        None  # `successes` of this many probes; so many failures that they are out of reach reopen
+    )
     close_ratio: float | None = None  # failure ratio below which `permitted` results close
     reopen_on_failure: bool = True
     stale: str = "ignored"  # ignored | counted: outcomes of calls begun in an earlier epoch
 
     # what is promised around it
+    manual: str = "reported"  # reported | possible: whether somebody may switch it by hand without a report
+    instances: int = 1  # how many stand behind observations that name none
     scope: str = "instance"
     reject_ns: int | None = None  # None: half the call time-out, at least 100 ms
     half_open_event: str = "entry"  # entry | probe_end | none: when the event about half-open is emitted
     events: bool = True  # the breaker reports its transitions
-    event_delay_ns: int = 250_000_000
+    event_delay_ns: int = 0  # how late an event's stamp may be
     self_loops: bool = False
     openings_max: int | None = None
     horizon_ns: int = 60_000_000_000
@@ -114,12 +129,13 @@ class BreakerSpec:
                 changes[attribute] = read(value)
             except ValueError as error:
                 raise SpecError(f"{path}.{key}", str(error)) from None
-        if (
-            ("ratio" in changes or "window" in changes)
-            and "trip" not in changes
-            and base.trip == "consecutive"
-        ):
-            changes["trip"] = "time" if "window_ns" in changes else "count"
+        if "trip" not in changes and base.trip in {"consecutive", "count"}:
+            by_time = "window_ns" in changes and "window" not in changes
+            windowed = bool(changes.keys() & {"ratio", "window", "slow_ratio"})
+            if by_time and base.trip == "consecutive" and not windowed:
+                windowed = "failures" in changes and not changes.get("tumbling")
+            if windowed or (by_time and base.trip == "count"):
+                changes["trip"] = "time" if by_time else "count"
         # What is written says what is meant. Where the dialect is known to do otherwise, that stays declared,
         # and what is written is the ideal that `strict` holds it to.
         ideal = {
@@ -146,6 +162,12 @@ class BreakerSpec:
         if self.wait_cap_ns is not None:
             least, most = min(least, self.wait_cap_ns), min(most, self.wait_cap_ns)
         return least, most
+
+    @property
+    def least_calls(self) -> int:
+        """Calls that a window must hold before it can trip; a count window never asks for more than it can hold."""
+        least = max(self.minimum_calls, 1)
+        return min(least, self.window) if self.trip == "count" else least
 
     @property
     def rejection_bound_ns(self) -> int:
@@ -175,103 +197,21 @@ def _plain(value: Any) -> Any:
 
 def _validate(spec: BreakerSpec, path: str) -> None:
     """Combinations that no key alone can refuse."""
+    if spec.slow_ratio is not None and spec.slow_ns is None:
+        raise SpecError(f"{path}.slow_ms", "a slow-call ratio needs the duration that makes a call slow")
     if spec.trip == "count" and spec.window < 1:
         raise SpecError(f"{path}.window", "a count window needs at least 1 call")
     if spec.trip == "time" and spec.window_ns < 1:
         raise SpecError(f"{path}.window_ms", "a time window needs a length")
-    if spec.slow_ratio is not None and spec.slow_ns is None:
-        raise SpecError(f"{path}.slow_ms", "a slow-call ratio needs the duration that makes a call slow")
+    if spec.tumbling and spec.trip == "consecutive" and spec.window_ns < 1:
+        raise SpecError(f"{path}.window_ms", "a count that begins anew each period needs the period's length")
+    if spec.window_survives and spec.trip != "time":
+        raise SpecError(f"{path}.window_survives", "only a time window can outlive changes of state")
+    if spec.bucket_ns and spec.bucket_ns > spec.window_ns:
+        raise SpecError(f"{path}.bucket_ms", "must not be above window_ms")
+    if spec.successes_of is not None and spec.successes_of < spec.successes:
+        raise SpecError(f"{path}.successes_of", "must not be below successes")
     if spec.wait_max_ns is not None and spec.wait_max_ns < spec.wait_ns:
         raise SpecError(f"{path}.wait_max_ms", "must not be below wait_ms")
     if spec.close_ratio is not None and spec.permitted is None:
         raise SpecError(f"{path}.permitted", "closing by ratio needs a number of permitted calls")
-
-
-def _whole(least: int) -> Callable[[Any], int]:
-    def read(value: Any) -> int:
-        if isinstance(value, bool) or not isinstance(value, int) or value < least:
-            raise ValueError(f"must be a whole number, at least {least}, not {value!r}")
-        return value
-
-    return read
-
-
-def _ms(value: Any) -> int:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= 1e12:
-        raise ValueError(f"must be milliseconds, not {value!r}")
-    return round(value * NS_PER_MS)
-
-
-def _number(least: float, most: float) -> Callable[[Any], float]:
-    def read(value: Any) -> float:
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or not least <= value <= most:
-            raise ValueError(f"must be a number from {least:g} to {most:g}, not {value!r}")
-        return float(value)
-
-    return read
-
-
-def _one_of(*allowed: str) -> Callable[[Any], str]:
-    def read(value: Any) -> str:
-        if value not in allowed:
-            raise ValueError(f"must be one of {', '.join(allowed)}, not {value!r}")
-        return str(value)
-
-    return read
-
-
-def _flag(value: Any) -> bool:
-    if not isinstance(value, bool):
-        raise ValueError(f"must be true or false, not {value!r}")  # noqa: TRY004 - the caller turns ValueError into SpecError
-    return value
-
-
-def _permits(value: Any) -> int | None:
-    return None if value == "unbounded" or value is None else _whole(1)(value)
-
-
-_CLASS: Final = _one_of("failure", "success", "neutral")
-
-KEYS: Final[Mapping[str, tuple[str, Callable[[Any], Any]]]] = {
-    "trip": ("trip", _one_of("consecutive", "count", "time", "never")),
-    "failures": ("failures", _whole(1)),
-    "window": ("window", _whole(1)),
-    "window_ms": ("window_ns", _ms),
-    "tumbling": ("tumbling", _flag),
-    "minimum_calls": ("minimum_calls", _whole(0)),
-    "ratio": ("ratio", _number(0, 1)),
-    "strictly_above": ("strictly_above", _flag),
-    "slow_ms": ("slow_ns", _ms),
-    "slow_ratio": ("slow_ratio", _number(0, 1)),
-    "rejections_count": ("rejections_count", _flag),
-    "evaluation_ms": ("evaluation_ns", _ms),
-    "timeout_as": ("timeout_as", _CLASS),
-    "cancelled_as": ("cancelled_as", _CLASS),
-    "excluded_as": ("excluded_as", _CLASS),
-    "timeout_ms": ("timeout_ns", _ms),
-    "wait_ms": ("wait_ns", _ms),
-    "wait_max_ms": ("wait_max_ns", _ms),
-    "backoff": ("backoff", _number(1, 1000)),
-    "wait_cap_ms": ("wait_cap_ns", _ms),
-    "entry": ("entry", _one_of("lazy", "timer", "on_read")),
-    "late_failure_restarts_wait": ("late_failure_restarts_wait", _flag),
-    "success_while_open_closes": ("success_while_open_closes", _flag),
-    "permitted": ("permitted", _permits),
-    "probes": ("probes", _one_of("concurrent", "total", "serialised", "probabilistic")),
-    "dwell_ms": ("dwell_ns", _ms),
-    "dwell_leads_to": ("dwell_leads_to", _one_of("open", "closed")),
-    "successes": ("successes", _whole(1)),
-    "close_ratio": ("close_ratio", _number(0, 1)),
-    "reopen_on_failure": ("reopen_on_failure", _flag),
-    "stale": ("stale", _one_of("ignored", "counted")),
-    "scope": ("scope", _one_of("instance", "shared")),
-    "reject_ms": ("reject_ns", _ms),
-    "half_open_event": ("half_open_event", _one_of("entry", "probe_end", "none")),
-    "events": ("events", _flag),
-    "event_delay_ms": ("event_delay_ns", _ms),
-    "self_loops": ("self_loops", _flag),
-    "openings_max": ("openings_max", _whole(0)),
-    "horizon_ms": ("horizon_ns", _ms),
-    "eps_ms": ("eps_ns", _ms),
-    "delta_ms": ("delta_ns", _ms),
-}

@@ -7,10 +7,13 @@ configuration is stepped until that token has happened, trying first whatever ot
 
 Three facts keep this linear without giving up a single explanation:
 
-- among outcomes of one kind, earliest upper end first: swapping two that are both open changes nothing;
+- of two outcomes of one kind, the one whose interval begins and ends no later comes first: swapping them changes nothing;
 - a token that changes nothing now, and could not change anything before its upper end either, happens at once (a call
-  let in while closed, an outcome while open that cannot reach half-open in time, a success that no failure overlaps);
+  let in while closed, an outcome while open that cannot reach half-open in time, an outcome whose order cannot matter);
 - configurations with the same discrete half are merged by the hull of their clocks.
+
+Where records were lost, the sweep begins anew with every configuration there is. Of a call that was let in before that, nobody
+knows in which epoch: its outcome is taken both ways.
 
 Observations nearer than `delta` may have happened in either order: each interval grows by half of it at either end.
 """
@@ -21,12 +24,15 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
-from resilience.breaker.automaton import Automaton, Clock, Key
+from resilience.breaker.automaton import Automaton, Clock, Key, Result
+from resilience.breaker.configuration import NEVER_NS
 from resilience.breaker.observation import Interval
 from resilience.breaker.spec import BreakerSpec
 from resilience.breaker.tokens import Token, Tokens
+from resilience.breaker.window import Count
 
 CAP = 4096
+_BOTH = (False, True)
 
 
 class TooManyError(Exception):
@@ -54,10 +60,12 @@ def sweep(
 ) -> Swept:
     """Explain the tokens that lie wholly within [from_ns, until_ns]; raises TooManyError above the cap.
 
-    `start` is the set to begin with; by default "closed, nothing counted" at the very beginning.
+    `start` is the set to begin with; by default that of a breaker made at some time before the first thing happened.
     """
-    begin = [(Key("closed"), Clock(tokens.begin_ns))] if start is None else list(start)
-    return _Sweep(automaton, begin, tokens, cap).run(from_ns, until_ns)
+    if start is None:
+        first = tokens.edges[0][0] if tokens.edges else tokens.begin_ns
+        start = automaton.fresh(Interval(tokens.begin_ns, max(first, tokens.begin_ns)))
+    return _Sweep(automaton, list(start), tokens, cap).run(from_ns, until_ns)
 
 
 class _Sweep:
@@ -75,109 +83,150 @@ class _Sweep:
             _add(self.configs, key, clock)
         self.open: dict[int, Token] = {}
         self.live: dict[int, tuple[int, int | None]] = {}  # call -> its decision token, its outcome token
+        self.known_from_ns = tokens.begin_ns  # what was let in before this may be of any epoch
         self.most = len(self.configs)
         least, _ = self.spec.wait_of(1)
-        self.shortest_open = least - self.spec.eps_ns
-        self.timed = self.spec.entry != "lazy" or self.spec.dwell_ns is not None
+        by_hand = any(report.manual for report in automaton.reported or ())
+        self.shortest_open = 0 if by_hand else least - self.spec.eps_ns
+        self.timed = automaton.timed
+        self.anonymous = automaton.anonymous
+        self.by_activity = self.spec.tumbling and self.spec.tumbling_from == "activity"
+        self.from_start = self.spec.counted_at == "start"
+        self.heeds_while_open = (
+            self.spec.late_failure_restarts_wait
+            or self.spec.success_while_open_closes
+            or self.spec.window_survives
+            or "R7" in automaton.relaxed
+        )
 
     def run(self, from_ns: int | None, until_ns: int | None) -> Swept:
-        everything = self.tokens.all
+        everything, opened = self.tokens.all, self.open
+        restarts = [r for r in self.tokens.restarts if from_ns is None or r > from_ns]
+        since = from_ns
+        if from_ns is not None:
+            self.known_from_ns = from_ns
         for now, closing, index in self.tokens.edges:
-            token = everything[index]
-            if from_ns is not None and token.lo_ns < from_ns:
-                continue
+            if restarts and now > restarts[0]:
+                since = self._restart(restarts.pop(0))
             if until_ns is not None and now > until_ns:
                 break
+            token = everything[index]
+            if since is not None and token.lo_ns < since:
+                continue
             if not closing:
                 self._opens(token)
-            elif index in self.open and not self._closes(token, now):
+            elif index in opened and not self._closes(token, now):
                 return Swept(token, now, self.most, {})
         return Swept(None, until_ns or self.tokens.end_ns, self.most, self.configs)
+
+    def _restart(self, at_ns: int) -> int:
+        """Forget everything: records from before `at_ns` were lost."""
+        self.open.clear()
+        self.live.clear()
+        self.known_from_ns = at_ns
+        self.configs = {}
+        for key, clock in self.automaton.anything(at_ns):
+            _add(self.configs, key, clock)
+        return at_ns
 
     # ---- a token's two ends
 
     def _opens(self, token: Token) -> None:
-        if token.kind == "A" and not self.automaton.anonymous:
-            self.live[token.call] = (token.index, token.mate)
-        happened: dict[Key, Clock] = {}
-        waiting = False
-        for key, clock in self.configs.items():
-            step = None if token.optional else self._at_once(key, clock, token)
-            if step is None:
-                waiting = True
-                break
-            _add(happened, *step)
-        if not waiting:
-            self.configs = happened  # it has happened in every configuration: nothing is left to remember
-            self._forget_live(token)
-            return
-        self.open[token.index] = token
+        if token.kind == "A" and (self.from_start or not self.anonymous):
+            self.live[token.call] = (token.number, token.mate)
+        if not token.optional:
+            happened: dict[Key, Clock] = {}
+            for key, clock in self.configs.items():
+                step = self._at_once(key, clock, token)
+                if step is None:
+                    break
+                _add(happened, *step)
+            else:
+                self.configs = happened  # it has happened in every configuration: nothing is left to remember
+                if token.kind == "O":
+                    self.live.pop(token.call, None)
+                return
+        self.open[token.number] = token
         self.configs = self._settled(self.configs.items())
 
     def _closes(self, token: Token, now: int) -> bool:
         if not token.optional and any(not self._happened(key, token) for key in self.configs):
             self.configs = self._resolve(token, now)
-        del self.open[token.index]
-        self._forget_live(token)
-        gone = token.index
+        del self.open[token.number]
+        gone, ends = token.number, token.kind == "O"
+        if ends:
+            self.live.pop(token.call, None)
         cleaned: dict[Key, Clock] = {}
         for key, clock in self.configs.items():
             kept = key
             if gone in key.fired:
                 kept = kept._replace(fired=key.fired - {gone})
-            if token.kind == "O" and token.call in key.old:
+            if ends and token.call in key.old:
                 kept = kept._replace(old=key.old - {token.call})
             _add(cleaned, kept, clock)
         self.configs = cleaned
         return bool(cleaned)
 
-    def _forget_live(self, token: Token) -> None:
-        if token.kind == "O":
-            self.live.pop(token.call, None)
-
     def _happened(self, key: Key, token: Token) -> bool:
-        return key.used > token.position if token.kind == "T" else token.index in key.fired
+        return key.used > token.position if token.kind == "T" else token.number in key.fired
 
     # ---- what changes nothing happens at once
 
-    def _at_once(self, key: Key, clock: Clock, token: Token) -> tuple[Key, Clock] | None:
+    def _at_once(  # noqa: PLR0911 - one answer a kind of token
+        self, key: Key, clock: Clock, token: Token
+    ) -> tuple[Key, Clock] | None:
         """The configuration after a token whose happening now cannot cost an explanation; None: wait."""
         kind = token.kind
         if kind == "A":
             # Let in while closed (or half-open, where nobody counts) it changes nothing, and it must have come before
             # the next opening: after that one there would not be time enough for another half-open.
-            idle = key.state == "closed" or (key.state == "half_open" and self.automaton.anonymous)
-            if not idle or token.hi_ns >= clock.now_ns + self.shortest_open:
+            state = key.state
+            if state == "closed":
+                idle = clock.due_ns == NEVER_NS and not self.by_activity
+            else:
+                idle = state == "half_open" and self.anonymous
+            now = clock.now_ns
+            if not idle or token.hi_ns >= now + self.shortest_open:
                 return None
-            return key, clock._replace(now_ns=max(clock.now_ns, token.lo_ns))
+            if now >= token.lo_ns:
+                return key, clock
+            return key, Clock(token.lo_ns, clock.since_lo, clock.since_hi, clock.due_ns)
         if kind == "O":
             return self._outcome_at_once(key, clock, token)
         if kind == "R":
+            if key.state == "closed" or self.automaton.relaxed:
+                return None
             step = next(iter(self.automaton.reject(key, clock, token.at)), None)
-            if step is None or self.automaton.relaxed:
+            if step is None:
                 return None
             return step if self.automaton.habit else (step[0], clock)
-        holds = key.used > token.position if kind == "T" else key.state == token.what
-        return (key, clock) if holds else None
+        if kind == "T":
+            return (key, clock) if key.used > token.position else None
+        return (key, clock) if key.state == token.what and _agrees(key, token) else None
 
-    def _outcome_at_once(self, key: Key, clock: Clock, token: Token) -> tuple[Key, Clock] | None:
+    def _outcome_at_once(  # noqa: PLR0911 - each state has its own reason to wait
+        self, key: Key, clock: Clock, token: Token
+    ) -> tuple[Key, Clock] | None:
         if self.automaton.relaxed & {"R13", "R14"} or not self._let_in(key, token):
             return None
         spec = self.spec
-        if token.call in key.old and spec.stale == "ignored" and not spec.late_failure_restarts_wait:
-            return key, clock
+        if token.call in key.old:
+            if spec.stale == "ignored" and not self.heeds_while_open:
+                return key, clock
+        elif spec.stale == "ignored" and token.begun_ns < self.known_from_ns:
+            return None
         if key.state == "closed":
+            if token.what == "neutral":
+                return key, clock
             soon = token.hi_ns < clock.now_ns + self.shortest_open
-            if token.what == "success" and token.lonely and soon:
-                running = partial(self._running, key, token.call)
-                steps = self.automaton.outcome(key, clock, token.at, "success", stale=False, running=running)
-                step = next(iter(steps), None)
-                # A success that completes the least number of calls may trip a window: when is then a question.
-                return step if step is not None and step[0].state == "closed" else None
-            return (key, clock) if token.what == "neutral" else None
-        if key.state == "open" and token.hi_ns < clock.open_lo + self.shortest_open:
-            heeded = spec.late_failure_restarts_wait or spec.success_while_open_closes
-            return None if heeded or "R7" in self.automaton.relaxed else (key, clock)
+            if not (token.lonely and soon and token.slow is not None) or spec.evaluation_ns:
+                return None
+            stale = token.call in key.old
+            steps = list(self._outcome(key, clock, token, token.at, token.what, slow=token.slow, stale=stale))
+            # One that may trip it is another matter: when is then a question.
+            return steps[0] if len(steps) == 1 and steps[0][0].state == "closed" else None
+        if key.state == "open" and token.hi_ns < clock.since_lo + self.shortest_open:
+            return None if self.heeds_while_open else (key, clock)
         return None
 
     def _settled(self, configs: Iterable[tuple[Key, Clock]]) -> dict[Key, Clock]:
@@ -199,11 +248,11 @@ class _Sweep:
         while again:
             again = False
             for token in self.open.values():
-                if token.optional or token.kind == "T" or token.index in key.fired:
+                if token.optional or token.kind == "T" or token.number in key.fired:
                     continue
                 step = self._at_once(key, clock, token)
                 if step is not None:
-                    key, clock = step[0]._replace(fired=step[0].fired | {token.index}), step[1]
+                    key, clock = step[0]._replace(fired=step[0].fired | {token.number}), step[1]
                     again = True
         return key, clock
 
@@ -235,54 +284,70 @@ class _Sweep:
         return done
 
     def _successors(self, key: Key, clock: Clock, now: int) -> Iterable[tuple[Key, Clock]]:
-        tried: dict[tuple[str, str, bool], Token] = {}
+        tried: dict[tuple[object, ...], list[Token]] = {}
         for token in self.open.values():
-            if token.kind in "TP" or token.index in key.fired:
+            if token.kind in "TP" or token.number in key.fired:
                 continue
             if token.optional and self._pointless(key, token):
                 continue
             if token.kind == "O":
                 if not token.optional and not self._let_in(key, token):
                     continue
-                kind = (token.what, "optional" if token.optional else "", token.call in key.old)
-                first = tried.get(kind)
-                if first is None or token.hi_ns < first.hi_ns:
-                    tried[kind] = token
+                vague = token.begun_ns < self.known_from_ns
+                kind = (token.what, token.optional, token.call in key.old, token.slow, vague)
+                rivals = tried.setdefault(kind, [])
+                if not any(r.lo_ns <= token.lo_ns and r.hi_ns <= token.hi_ns for r in rivals):
+                    rivals[:] = [r for r in rivals if r.lo_ns < token.lo_ns or r.hi_ns < token.hi_ns]
+                    rivals.append(token)
                 continue
             yield from self._fire(key, clock, token, now)
-        for token in tried.values():
-            yield from self._fire(key, clock, token, now)
+        for rivals in tried.values():
+            for token in rivals:
+                yield from self._fire(key, clock, token, now)
         if self.timed:
             yield from self.automaton.timer(key, clock, now, partial(self._running, key, None))
 
     def _pointless(self, key: Key, token: Token) -> bool:
         """Whether something that need not have happened would change nothing here."""
         if token.kind == "A":
-            return key.state == "closed" or (key.state == "half_open" and self.automaton.anonymous)
-        heeded = self.spec.late_failure_restarts_wait or self.spec.success_while_open_closes
-        return key.state == "open" and not heeded and "R7" not in self.automaton.relaxed
+            return key.state == "closed" or (key.state == "half_open" and self.anonymous)
+        return key.state == "open" and not self.heeds_while_open
 
     def _fire(self, key: Key, clock: Clock, token: Token, now: int) -> Iterable[tuple[Key, Clock]]:
         by = token.at if token.hi_ns <= now else Interval(token.lo_ns, now)
-        running = partial(self._running, key, token.call)
-        fired = key.fired | {token.index}
-        automaton = self.automaton
+        fired = key.fired | {token.number}
         if token.kind == "A":
-            steps = automaton.admit(key, clock, by, running)
+            steps = self.automaton.admit(key, clock, by, partial(self._running, key, token.call))
         elif token.kind == "R":
-            steps = automaton.reject(key, clock, by)
+            steps = self.automaton.reject(key, clock, by)
         else:
+            vague = token.optional or token.begun_ns < self.known_from_ns
             return [
                 (after._replace(fired=fired), then)
                 for what in (("success", "failure") if token.what == "any" else (token.what,))
-                for stale in ((False, True) if token.optional else (token.call in key.old,))
-                for after, then in automaton.outcome(key, clock, by, what, stale=stale, running=running)
+                for slow in (_BOTH if token.slow is None else (token.slow,))
+                for stale in (_BOTH if vague else (token.call in key.old,))
+                for after, then in self._outcome(key, clock, token, by, what, slow=slow, stale=stale)
             ]
         return [(after._replace(fired=fired), then) for after, then in steps]
 
+    def _outcome(
+        self, key: Key, clock: Clock, token: Token, by: Interval, what: str, *, slow: bool, stale: bool
+    ) -> Iterable[tuple[Key, Clock]]:
+        begun = token.begun_ns if self.from_start else token.lo_ns
+        return self.automaton.outcome(
+            key,
+            clock,
+            by,
+            Result(what, slow, Interval(begun, token.hi_ns)),
+            stale=stale,
+            running=partial(self._running, key, token.call),
+            unseen=len(self.live) if self.from_start else 0,
+        )
+
     def _running(self, key: Key, ending: int | None) -> frozenset[int]:
         """Calls that are in flight in this configuration, but for the one that is just let in or ends."""
-        if self.automaton.anonymous:
+        if self.anonymous:
             return frozenset()
         return frozenset(
             call
@@ -293,6 +358,15 @@ class _Sweep:
         )
 
 
+def _agrees(key: Key, token: Token) -> bool:
+    """Whether a count of failures that was read with a state can be the count here."""
+    if token.failures is None or key.state != "closed":
+        return True
+    if isinstance(key.window, Count):
+        return key.window.fog > 0 or key.window.failed.bit_count() == token.failures
+    return key.window is not None or key.failures == token.failures
+
+
 def _add(configs: dict[Key, Clock], key: Key, clock: Clock) -> None:
     known = configs.get(key)
-    configs[key] = clock if known is None else known.hull(clock)
+    configs[key] = clock if known is None or known == clock else known.hull(clock)

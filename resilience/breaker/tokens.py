@@ -4,27 +4,30 @@
     T  a reported transition      P  a state that was read
 
 A token is *optional* where it is not certain that it happened (a call of unknown fate, traffic of unknown origin). It
-may explain something and need not. `lonely` marks a success whose interval no failure overlaps.
+may explain something and need not. `lonely` marks an outcome that may happen at once: no other one whose order with it could
+matter overlaps its interval.
+
+Where records were lost, nothing is told: tokens that touch such a time are left out, and the sweep begins anew after it.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import NamedTuple
 
-from resilience.breaker.automaton import Reported
+from resilience.breaker.automaton import Reported, is_by_hand
 from resilience.breaker.evidence import FOREVER_NS, CallEvidence, Track
 from resilience.breaker.observation import Interval
 from resilience.breaker.spec import BreakerSpec
 
 
-@dataclass(frozen=True, slots=True)
-class Token:
+class Token(NamedTuple):
     """One thing that happened within [lo_ns, hi_ns]; `call` indexes the track's calls, negative: nobody's."""
 
-    index: int
+    number: int
     kind: str
     call: int
     lo_ns: int
@@ -34,6 +37,9 @@ class Token:
     lonely: bool = False
     mate: int | None = None  # for O the decision's token, for A the outcome's
     position: int = -1  # for T
+    slow: bool | None = False  # for O; None: perhaps
+    begun_ns: int = 0  # for O: the earliest instant at which its call was let in
+    failures: int | None = None  # for P: the failures that were read
 
     @property
     def at(self) -> Interval:
@@ -43,26 +49,29 @@ class Token:
 
 @dataclass(frozen=True, slots=True)
 class Tokens:
-    """All tokens of a track, and their ends in order of time: (ns, is the upper end, index)."""
+    """All tokens of a track, and their ends in order of time: (ns, is the upper end, index).
+
+    `restarts` are the instants at which everything is forgotten, because records before them were lost.
+    """
 
     all: tuple[Token, ...]
     edges: tuple[tuple[int, bool, int], ...]
     begin_ns: int
     end_ns: int
+    restarts: tuple[int, ...] = ()
 
 
 def reported(track: Track, spec: BreakerSpec) -> tuple[Reported, ...] | None:
-    """The transitions as the automaton uses them up; None where there are none, or where some are missing."""
-    if not spec.events or not track.transitions or track.lost("events"):
-        return None
-    numbers = [t.seq for t in track.transitions if t.seq is not None]
-    if any(after != before + 1 for before, after in pairwise(numbers)):
+    """The transitions as the automaton uses them up; None where there are none, or some are missing from anywhere."""
+    if not spec.events or not track.transitions or any(gap.at is None for gap in track.lost("events")):
         return None
     found: list[Reported] = []
     for event in track.transitions:
         if event.from_state == event.to_state and not spec.self_loops:
             return None  # R1 says what there is to say
-        found.append(Reported(event.from_state, event.to_state, _when(event.at, found, event.to_state, spec)))
+        by_hand = event.manual or is_by_hand(event.from_state, event.to_state)
+        at = _when(event.at, found, event.to_state, spec)
+        found.append(Reported(event.from_state, event.to_state, at, by_hand))
     return tuple(found)
 
 
@@ -74,49 +83,119 @@ def _when(at: Interval, before: Sequence[Reported], to: str, spec: BreakerSpec) 
     return at.widened(slack, slack)
 
 
+def blind_spots(track: Track, spec: BreakerSpec) -> tuple[Interval, ...]:
+    """The times about which nothing is known because records were lost; overlapping ones joined, in order.
+
+    A lost call may have been running before and after the time in which its record was lost, for as long as calls last.
+    """
+    lasts = max(track.longest_ns, spec.timeout_ns or 0)
+    spots = [
+        gap.at.widened(lasts, lasts) for gap in track.lost("calls", "wire", "events") if gap.at is not None
+    ]
+    for before, after in pairwise(track.transitions):
+        if before.seq is not None and after.seq is not None and after.seq > before.seq + 1:
+            lo = min(before.at.lo_ns, after.at.lo_ns)
+            spots.append(Interval(lo, max(before.at.hi_ns, after.at.hi_ns)))
+    joined: list[Interval] = []
+    for spot in sorted(spots):
+        if joined and spot.lo_ns <= joined[-1].hi_ns:
+            joined[-1] = Interval(joined[-1].lo_ns, max(joined[-1].hi_ns, spot.hi_ns))
+        else:
+            joined.append(spot)
+    return tuple(joined)
+
+
 def tokens(track: Track, spec: BreakerSpec, *, polls: bool = True) -> Tokens:
     """Build the tokens of a track."""
     slack = spec.delta_ns // 2
     found: list[Token] = []
-
-    def add(kind: str, call: int, at: Interval, **more: object) -> Token:
-        hi = at.hi_ns if at.hi_ns >= FOREVER_NS else at.hi_ns + slack
-        token = Token(len(found), kind, call, at.lo_ns - slack, hi, **more)  # type: ignore[arg-type]
-        found.append(token)
-        return token
-
-    lonely = _Lonely(track, slack)
-    for index, call in enumerate(track.calls):
-        if call.admitted is False:
-            add("R", index, call.decision)
-            continue
-        outcome = _outcome(call)
-        mate = len(found) + 1 if outcome else None
-        let_in = add("A", index, call.decision, optional=call.admitted is None, mate=mate)
-        if outcome and call.finish is not None:
-            at = Interval(max(call.finish.lo_ns, call.decision.lo_ns), call.finish.hi_ns)
-            alone = outcome == "success" and not lonely.disturbed(at)
-            optional = outcome == "any" or call.admitted is None
-            add("O", index, at, what=outcome, optional=optional, lonely=alone, mate=let_in.index)
-    for number, stray in enumerate(track.strays):
-        at = stray.done or stray.at
-        what = "any" if stray.failed is None else "failure" if stray.failed else "success"
-        add("A", -1 - number, stray.at, optional=True)
-        add("O", -1 - number, at, what=what, optional=True)
-    for number, orphan in enumerate(track.orphans, start=len(track.strays)):
-        end = orphan.end.hi_ns if orphan.end else FOREVER_NS
-        add("A", -1 - number, Interval(orphan.start.lo_ns, end), optional=True)
-        add("O", -1 - number, Interval(orphan.start.lo_ns, end), what="any", optional=True)
+    _of_calls(track, spec, found)
+    _of_nobody(track, slack, found)
     for position, report in enumerate(reported(track, spec) or ()):
-        found.append(
-            Token(len(found), "T", -1, report.at.lo_ns, report.at.hi_ns, report.after, position=position)
-        )
+        at = report.at
+        found.append(Token(len(found), "T", -1, at.lo_ns, at.hi_ns, report.after, position=position))
     if polls:
         for poll in track.states:
-            add("P", -1, poll.at, what=poll.state)
-    edges = [(t.lo_ns, False, t.index) for t in found] + [(t.hi_ns, True, t.index) for t in found]
+            lo, hi = poll.at.lo_ns - slack, poll.at.hi_ns + slack
+            found.append(Token(len(found), "P", -1, lo, hi, poll.state, failures=poll.failures))
+    spots = blind_spots(track, spec)
+    shown = found if not spots else [token for token in found if not _hidden(token, spots)]
+    edges = [(t.lo_ns, False, t.number) for t in shown]
+    edges += [(t.hi_ns, True, t.number) for t in shown]
     edges.sort()
-    return Tokens(tuple(found), tuple(edges), track.span.lo_ns - slack, track.span.hi_ns + slack)
+    begin, end = track.span.lo_ns - slack, track.span.hi_ns + slack
+    return Tokens(tuple(found), tuple(edges), begin, end, tuple(spot.hi_ns for spot in spots))
+
+
+def _of_calls(track: Track, spec: BreakerSpec, found: list[Token]) -> None:
+    slack = spec.delta_ns // 2
+    order = _Order(track, spec, slack)
+    for index, call in enumerate(track.calls):
+        lo, hi = call.decision.lo_ns - slack, _later(call.decision.hi_ns, slack)
+        if call.admitted is False:
+            found.append(Token(len(found), "R", index, lo, hi))
+            continue
+        unsure = call.admitted is None
+        what = "" if call.finish is None else _outcome(call)
+        here = len(found)
+        found.append(
+            Token(here, "A", index, lo, hi, optional=unsure, mate=here + 1 if what else None, begun_ns=lo)
+        )
+        if what and call.finish is not None:
+            start = max(call.finish.lo_ns, call.decision.lo_ns)
+            slow = _slow(call, spec)
+            found.append(
+                Token(
+                    here + 1,
+                    "O",
+                    index,
+                    start - slack,
+                    _later(call.finish.hi_ns, slack),
+                    what,
+                    unsure or what == "any",
+                    order.lonely(start, call.finish.hi_ns, what, slow=slow is not False),
+                    here,
+                    slow=slow,
+                    begun_ns=lo,
+                )
+            )
+
+
+def _of_nobody(track: Track, slack: int, found: list[Token]) -> None:
+    """Traffic that may have been this breaker's, and need not."""
+
+    def maybe(number: int, begin: Interval, end: Interval, what: str) -> None:
+        for kind, at in (("A", begin), ("O", end)):
+            lo, hi = at.lo_ns - slack, _later(at.hi_ns, slack)
+            mate = len(found) - 1 if kind == "O" else len(found) + 1
+            found.append(
+                Token(
+                    len(found),
+                    kind,
+                    -1 - number,
+                    lo,
+                    hi,
+                    what if kind == "O" else "",
+                    optional=True,
+                    mate=mate,
+                )
+            )
+
+    for number, stray in enumerate(track.strays):
+        what = "any" if stray.failed is None else "failure" if stray.failed else "success"
+        maybe(number, stray.at, stray.done or stray.at, what)
+    for number, orphan in enumerate(track.orphans, start=len(track.strays)):
+        whole = Interval(orphan.start.lo_ns, orphan.end.hi_ns if orphan.end else FOREVER_NS)
+        maybe(number, whole, whole, "any")
+
+
+def _later(ns: int, slack: int) -> int:
+    return ns if ns >= FOREVER_NS else ns + slack
+
+
+def _hidden(token: Token, spots: Sequence[Interval]) -> bool:
+    index = bisect_left(spots, token.lo_ns, key=lambda spot: spot.hi_ns)
+    return index < len(spots) and spots[index].lo_ns <= token.hi_ns
 
 
 def _outcome(call: CallEvidence) -> str:
@@ -126,27 +205,62 @@ def _outcome(call: CallEvidence) -> str:
     return "any" if call.kind == "unknown" else call.kind
 
 
-class _Lonely:
-    """Which intervals no failure (and nothing that may have been one) overlaps."""
+def _slow(call: CallEvidence, spec: BreakerSpec) -> bool | None:
+    """Whether a call took so long that its specification calls it slow; None where that cannot be told."""
+    if spec.slow_ns is None or spec.slow_ratio is None or call.finish is None:
+        return False
+    if call.finish.lo_ns - call.decision.hi_ns - spec.delta_ns > spec.slow_ns:
+        return True
+    return None if call.finish.hi_ns - call.decision.lo_ns + spec.delta_ns > spec.slow_ns else False
 
-    def __init__(self, track: Track, slack: int) -> None:
-        spans = [
-            (c.finish.lo_ns - slack, c.finish.hi_ns + slack)
-            for c in track.calls
-            if c.finish is not None and c.admitted is not False and c.kind != "success"
-        ]
-        spans += [(s.at.lo_ns - slack, (s.done or s.at).hi_ns + slack) for s in track.strays]
-        spans += [
+
+class _Order:
+    """Which outcomes have no other near them whose order with them could matter."""
+
+    def __init__(self, track: Track, spec: BreakerSpec, slack: int) -> None:
+        self._slack = slack
+        good: list[tuple[int, int]] = []
+        bad: list[tuple[int, int]] = []
+        for c in track.calls:
+            if c.finish is None or c.admitted is False:
+                continue
+            ends = (max(c.finish.lo_ns, c.decision.lo_ns) - slack, c.finish.hi_ns + slack)
+            harmless = c.kind == "success" and c.admitted and _slow(c, spec) is False
+            (good if harmless else bad).append(ends)
+        bad += [(s.at.lo_ns - slack, (s.done or s.at).hi_ns + slack) for s in track.strays]
+        bad += [
             (o.start.lo_ns - slack, (o.end.hi_ns if o.end else FOREVER_NS) + slack) for o in track.orphans
         ]
-        spans.sort()
-        self._lo = [lo for lo, _ in spans]
-        self._reach: list[int] = []
-        for _, hi in spans:
-            self._reach.append(max(hi, self._reach[-1]) if self._reach else hi)
-        self._slack = slack
+        # A count that was read tells whether an outcome came before or after.
+        bad += [(p.at.lo_ns - slack, p.at.hi_ns + slack) for p in track.states if p.failures is not None]
+        self._bad = _Spans(bad)
+        self._good = _Spans(good)
 
-    def disturbed(self, at: Interval) -> bool:
-        """Whether some failure may have happened during `at`, or in either order with it."""
-        until = bisect_right(self._lo, at.hi_ns + self._slack)
-        return bisect_left(self._reach, at.lo_ns - self._slack, 0, until) < until
+    def lonely(self, lo: int, hi: int, what: str, *, slow: bool) -> bool:
+        """Whether nothing disturbs an outcome in [lo, hi]: a failure by none at all, a success by no failure."""
+        lo, hi = lo - self._slack, hi + self._slack
+        if what == "success" and not slow:
+            return not self._bad.overlapping(lo, hi, 1)
+        if what in {"failure", "success"}:
+            return not self._bad.overlapping(lo, hi, 2) and not self._good.overlapping(lo, hi, 1)
+        return False
+
+
+class _Spans:
+    """Intervals that can be asked whether so many of them overlap another one."""
+
+    def __init__(self, spans: Iterable[tuple[int, int]]) -> None:
+        ordered = sorted(spans)
+        self._lo = [lo for lo, _ in ordered]
+        self._hi = [hi for _, hi in ordered]
+        self._reach: list[int] = []
+        for hi in self._hi:
+            self._reach.append(max(hi, self._reach[-1]) if self._reach else hi)
+
+    def overlapping(self, lo: int, hi: int, least: int) -> bool:
+        """Whether at least `least` (1 or 2) of the intervals overlap [lo, hi]."""
+        until = bisect_right(self._lo, hi)
+        begin = bisect_left(self._reach, lo, 0, until)
+        if least == 1:
+            return begin < until
+        return until - begin > 1 and sum(1 for end in self._hi[begin:until] if end >= lo) >= least

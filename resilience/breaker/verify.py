@@ -99,6 +99,7 @@ def _judge(track: Track, case: Case, rules: Sequence[Rule], *, strict: bool) -> 
             "calls": len(track.calls),
             "transitions": len(track.transitions),
             "polls": len(track.states),
+            "totals": len(track.counters),
             "arrivals": sum(len(call.arrivals) for call in track.calls),
             "unattributed_calls": len(track.orphans),
             "unattributed_arrivals": len(track.strays),
@@ -143,6 +144,8 @@ def _checked(rule: Rule, case: Case) -> RuleVerdict:
         return RuleVerdict(rule.id, rule.title, Verdict.UNKNOWN, reason)
     verdict = found.verdict(rule)
     if verdict.verdict is Verdict.UNKNOWN and verdict.reason.startswith("not exercised") and rule.stimulus:
+        if case.track.orphans or case.track.strays:
+            return replace(verdict, reason="unattributed: calls that may be this instance's name none")
         _, _, would = verdict.reason.partition(": ")
         reason = f"not exercised: needs {rule.stimulus}" + (f" ({would})" if would else "")
         return replace(verdict, reason=reason)

@@ -27,7 +27,7 @@ MUTANTS: dict[str, dict[str, object]] = {
     "one_probe_more": {},
     "unlimited_probes": {},
     "slot_leaks": {},
-    "slot_leaks_on_cancel": {},
+    "slot_leaks_on_cancelled": {},
     "closes_early": {},
     "closes_late": {},
     "never_closes": {},

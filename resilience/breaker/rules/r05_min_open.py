@@ -16,7 +16,7 @@ def check(case: Case) -> Finding:
     shortest: int | None = None
     for opening in case.openings:
         entry = opening.half_open
-        if entry is None:
+        if entry is None or (opening.by_hand_ns is not None and opening.by_hand_ns <= entry.hi_ns):
             continue
         least, _ = spec.wait_of(opening.nth)
         bound = least - spec.eps_ns

@@ -10,6 +10,7 @@ from resilience.breaker.episodes import Opening
 from resilience.breaker.evidence import FOREVER_NS, CallEvidence
 from resilience.breaker.rules.base import Case, Finding, Rule, hull
 from resilience.breaker.rules.swept import judged
+from resilience.breaker.spec import BreakerSpec
 
 
 def check(case: Case) -> Finding:
@@ -23,8 +24,8 @@ def check(case: Case) -> Finding:
     for opening in case.openings:
         if opening.half_open is None:
             continue
-        certain = _most_at_once(_certain(case, opening, total=total))
-        possible = _most_at_once(_possible(case, opening, total=total))
+        certain = most_at_once(certain_probes(case.spec, opening, total=total))
+        possible = most_at_once(_possible(case, opening, total=total))
         most = max(most, len(certain))
         if permitted is None:
             found.exercised += len(certain) > 1
@@ -53,10 +54,11 @@ def check(case: Case) -> Finding:
 _Span = tuple[int, int, CallEvidence]
 
 
-def _certain(case: Case, opening: Opening, *, total: bool) -> list[_Span]:
-    end = _end_of_half_open(case, opening)
+def certain_probes(spec: BreakerSpec, opening: Opening, *, total: bool) -> list[_Span]:
+    """The probes of an opening, each with the time in which it certainly held a permit: (from, to, call)."""
+    end = _end_of_half_open(spec, opening)
     spans: list[_Span] = []
-    for call in opening.probes(case.spec.delta_ns):
+    for call in opening.probes(spec.delta_ns):
         busy_from, busy_to = call.certainly_busy
         until = end if total else min(end, busy_to)
         if busy_from < until:
@@ -64,9 +66,9 @@ def _certain(case: Case, opening: Opening, *, total: bool) -> list[_Span]:
     return spans
 
 
-def _end_of_half_open(case: Case, opening: Opening) -> int:
+def _end_of_half_open(spec: BreakerSpec, opening: Opening) -> int:
     """The last instant that is certainly still half-open."""
-    return opening.resolved.lo_ns - case.spec.delta_ns if opening.resolved else FOREVER_NS
+    return opening.resolved.lo_ns - spec.delta_ns if opening.resolved else FOREVER_NS
 
 
 def _possible(case: Case, opening: Opening, *, total: bool) -> list[_Span]:
@@ -80,7 +82,7 @@ def _possible(case: Case, opening: Opening, *, total: bool) -> list[_Span]:
     return spans
 
 
-def _most_at_once(spans: list[_Span]) -> list[CallEvidence]:
+def most_at_once(spans: list[_Span]) -> list[CallEvidence]:
     """The calls in flight at the instant of greatest overlap."""
     edges = sorted([(s[0], 1, i) for i, s in enumerate(spans)] + [(s[1], 0, i) for i, s in enumerate(spans)])
     flying: set[int] = set()

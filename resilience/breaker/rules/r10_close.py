@@ -11,14 +11,11 @@ from resilience.breaker.rules.swept import judged
 
 def check(case: Case) -> Finding:
     """Each opening: whether it closed with too few successes, or stayed unclosed with enough of them."""
-    if not case.track.transitions:
+    if not case.track.transitions or case.spec.close_ratio is not None or case.spec.successes_of is not None:
         return judged("R10", case)
     found = Finding()
-    if case.spec.close_ratio is not None:
-        found.idle_why = "closes by ratio: judged by the automaton"
-        return found
     for opening in case.openings:
-        if opening.half_open is None:
+        if opening.half_open is None or opening.by_hand_ns is not None:
             continue
         if opening.to == "closed" and opening.resolved is not None:
             _closed(case, opening, opening.resolved, found)

@@ -14,14 +14,13 @@ from resilience.breaker.rules.swept import judged
 
 def check(case: Case) -> Finding:
     """Each half-open state: whether a failure failed to open it, or it opened without one."""
-    if not case.track.transitions:
+    spec = case.spec
+    by_count = spec.close_ratio is not None or spec.successes_of is not None or not spec.reopen_on_failure
+    if not case.track.transitions or by_count:
         return judged("R11", case)
     found = Finding()
-    if case.spec.close_ratio is not None or not case.spec.reopen_on_failure:
-        found.idle_why = "reopens by ratio: judged by the automaton"
-        return found
     for opening in case.openings:
-        if opening.half_open is None:
+        if opening.half_open is None or opening.by_hand_ns is not None:
             continue
         late = _ignored(case, opening, found)
         if opening.to == "open" and opening.resolved is not None and not late:

@@ -3,7 +3,7 @@
 Quickness is judged over all rejections, because a call is timed by its caller and a busy machine delays single
 callers: the share of slow ones may not exceed one in twenty. Time in which the whole path stood still is not held
 against a rejection: calls kept starting and not one was answered. A breaker that is slow to reject answers its calls
-late but steadily, so nothing of its slowness is excused. A request on the wire for a call that was rejected fails at once.
+late but steadily, so nothing of its slowness is excused. Where callers queue for a lock, waiting for it is not either. A request on the wire for a call that was rejected fails at once.
 """
 
 from __future__ import annotations
@@ -42,7 +42,8 @@ def _time(case: Case, timed: list[CallEvidence], found: Finding) -> None:
     bound = case.spec.rejection_bound_ns
     maybe = [c for c in timed if _most(c) > bound]
     still = _Standstills(case)
-    least = {c.id: _least(c) - still.within(c) for c in maybe}
+    queue = _Queue(case) if case.spec.excess == "queues" else None
+    least = {c.id: _least(c) - max(still.within(c), queue.within(c) if queue else 0) for c in maybe}
     slow = [c for c in maybe if least[c.id] > bound]
     worst = max(timed, key=_least)
     found.margin = f"slowest rejection {ms(_least(worst))} of {ms(bound)}"
@@ -86,6 +87,24 @@ class _Standstills:
                 break
             total += min(after, hi) - max(before, lo)
         return total
+
+
+class _Queue:
+    """Where callers wait for a lock, the time until the last call that was let in before this one's answer had ended."""
+
+    def __init__(self, case: Case) -> None:
+        self._track = case.track
+
+    def within(self, call: CallEvidence) -> int:
+        """Nanoseconds of a call's life in which it may have waited for its turn."""
+        assert call.end is not None
+        lo, hi = call.start.lo_ns, call.end.hi_ns
+        ends = [
+            min(hi, other.finish.hi_ns if other.finish else hi)
+            for other in self._track.calls_deciding(lo - self._track.longest_ns, hi)
+            if other.admitted is not False and (other.finish is None or other.finish.hi_ns >= lo)
+        ]
+        return max([end - lo for end in ends], default=0)
 
 
 def _least(call: CallEvidence) -> int:

@@ -1,4 +1,4 @@
-"""R17: events, polls and the wire admit one trajectory, and an event comes within its greatest delay.
+"""R17: events, polls, totals and the wire admit one trajectory, and an event comes within its greatest delay.
 
 This is the whole automaton at once. Where exactly one other rule explains the contradiction, that rule fails as well,
 and by name; what no single change explains fails here alone.
@@ -7,12 +7,15 @@ and by name; what no single change explains fails here alone.
 from __future__ import annotations
 
 from resilience.breaker.path import find_path, polls_agree
+from resilience.breaker.rules import counted
 from resilience.breaker.rules.base import Case, Finding, Rule
+from resilience.breaker.rules.swept import truncated
 
 
 def check(case: Case) -> Finding:
     """Sweep the track; without calls, at least hold polls against events."""
     found = Finding()
+    counted.check(case, found)
     known = case.explainer.conformance()
     if known.why_not == "no calls observed" and case.track.states and case.track.transitions:
         _polls_against_events(case, found)
@@ -20,9 +23,12 @@ def check(case: Case) -> Finding:
     if known.why_not:
         found.open_question(known.why_not)
         return found
+    if known.stuck is None and known.holes:
+        found.open_question(truncated(case, known.holes))
+        return found
     if known.stuck is None:
         sources = [bool(case.track.calls), bool(case.track.transitions), bool(case.track.states)]
-        found.exercised = sum(sources) - 1
+        found.exercised += sum(sources) - 1
         found.idle_why = "only one source of evidence"
         found.margin = f"at most {known.most} explanations at a time"
         return found

@@ -1,13 +1,14 @@
 """R20: every instance with traffic recovers once another one has, and the fleet keeps to its number of probes.
 
-The number of probes over all instances is bounded by instances x permitted, which follows where each instance keeps
-R8. What a single instance cannot show is a replica that stays stuck while its peers are long closed.
+The number of probes over all instances is bounded by instances x permitted: a dependency that is getting well must not be run
+over by the sum of its callers. And a replica must not stay stuck while its peers are long closed.
 """
 
 from __future__ import annotations
 
 from resilience.breaker.observation import Interval
-from resilience.breaker.rules.base import Case, Finding, Rule, ms
+from resilience.breaker.rules.base import Case, Finding, Rule, hull, ms
+from resilience.breaker.rules.r08_probes import certain_probes, most_at_once
 
 
 def check(case: Case) -> Finding:
@@ -15,6 +16,7 @@ def check(case: Case) -> Finding:
     found = Finding(idle_why="a single instance" if len(case.peers) < 2 else "not exercised")
     if len(case.peers) < 2 or not case.openings:
         return found
+    _probes(case, found)
     recovered = [
         openings[-1].resolved.hi_ns
         for openings in case.peers
@@ -45,6 +47,31 @@ def check(case: Case) -> Finding:
     else:
         found.open_question("no traffic after a peer had recovered")
     return found
+
+
+def _probes(case: Case, found: Finding) -> None:
+    """Probes of all instances that were certainly in flight at one instant."""
+    permitted = case.spec.permitted
+    if permitted is None:
+        return
+    total = case.spec.probes == "total"
+    spans = [
+        span
+        for openings in case.peers
+        for opening in openings
+        if opening.half_open is not None
+        for span in certain_probes(case.spec, opening, total=total)
+    ]
+    most = most_at_once(spans)
+    allowed = permitted * len(case.peers)
+    found.margin = f"at most {len(most)} of {allowed} probes certainly at once in {len(case.peers)} instances"
+    if len(most) > allowed:
+        found.fail(
+            f"{len(most)} probes at once over {len(case.peers)} instances, where {allowed} are permitted",
+            hull(most),
+            [case.call(call) for call in most],
+            f"holds if permitted = {-(-len(most) // len(case.peers))}",
+        )
 
 
 RULE = Rule("R20", "fleet", check, "several instances with traffic until the end")

@@ -8,8 +8,9 @@ silent about it, and the verdict is UNKNOWN with the alternative that the traffi
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
+from resilience.breaker.observation import Interval
 from resilience.breaker.report import rule_order
 from resilience.breaker.rules.base import Case, Finding, Rule
 
@@ -33,9 +34,17 @@ def judged(rule: str, case: Case) -> Finding:
         found.open_question(known.why_not)
     elif known.stuck is not None:
         _blamed(rule, case, found)
+    elif known.holes:
+        found.open_question(truncated(case, known.holes))
     else:
         _tested(rule, case, found)
     return found
+
+
+def truncated(case: Case, holes: Sequence[Interval]) -> str:
+    """The reason where records were lost, with the times in which the breaker could have done anything."""
+    spans = ", ".join(case.within(hole) for hole in holes[:3])
+    return f"truncated: anything may have happened in {spans}{' and elsewhere' if len(holes) > 3 else ''}"
 
 
 def _blamed(rule: str, case: Case, found: Finding) -> None:

@@ -56,6 +56,10 @@ class Driver(Protocol):
     def under_way(self) -> int:
         """How many operations are in flight."""
 
+    @property
+    def lingering(self) -> int:
+        """What stays open for a while when its operation has ended, as a WebSocket user does."""
+
     def figures(self) -> dict[str, int]:
         """What else this driver counts, for the worker's reports: open connections, lost sockets and the like."""
 

@@ -20,12 +20,15 @@ from collections import deque
 from collections.abc import Callable
 from time import monotonic_ns
 
+from resilience.load.fields import row_of
 from resilience.load.http_connection import NOTHING_KNOWN, HttpConnection, KnownHead
 from resilience.load.http_response import ResponseReader
 from resilience.load.judging import AnswerJudge
-from resilience.load.model import NEVER_ENDS_NS, Stream, share
+from resilience.load.model import NEVER_ENDS_NS, Stream, request_id, share
+from resilience.load.noting import Noting
 from resilience.load.recorder import Recorder
 from resilience.load.requests import HttpRequest
+from resilience.load.sources import Heard
 from resilience.load.template import compile_request, target_of
 from resilience.metrics.outcomes import CODE, CONNECT, DROPPED, TIMEOUT, UNFINISHED
 
@@ -46,6 +49,9 @@ class HttpDriver:
         self._render = compile_request(request, correlate=stream.correlate, run_id=run_id, stream=stream.name)
         self._target = target_of(request.url)
         self._judge = AnswerJudge(request)
+        self._noting = Noting(request.record, "http") if request.record else None
+        self._data = request.data
+        self._run_id = run_id
         self._head_only = request.method.upper() == "HEAD"
         self._cap = max(1, share(stream.in_flight_cap, stripe, stripes))
         self._wanted = min(share(stream.connections, stripe, stripes), self._cap)
@@ -72,6 +78,11 @@ class HttpDriver:
     def under_way(self) -> int:
         """How many operations are in flight."""
         return len(self.in_flight)
+
+    @property
+    def lingering(self) -> int:
+        """A request leaves nothing that lasts."""
+        return 0
 
     def figures(self) -> dict[str, int]:
         """Open connections, and how many of them carry nothing."""
@@ -128,6 +139,7 @@ class HttpDriver:
                 done=now,
                 outcome=DROPPED,
             )
+            self._note(i, (now, now), DROPPED, None)
             if self.done is not None:
                 self.done(i, now)
             return
@@ -153,6 +165,7 @@ class HttpDriver:
             self._judge.outcome(reader.status, reader.headers, reader.body),
             reader.status,
             self._judge.instance(reader.headers),
+            Heard(reader.status, reader.headers, reader.body) if self._noting is not None else None,
         )
         if keep:
             self._idle.append(connection)
@@ -233,7 +246,13 @@ class HttpDriver:
         self._heads[data[:end]] = self.latest = known
 
     def _end(
-        self, connection: HttpConnection, now: int, outcome: str, status: int | None, instance: str | None
+        self,
+        connection: HttpConnection,
+        now: int,
+        outcome: str,
+        status: int | None,
+        instance: str | None,
+        heard: Heard | None = None,
     ) -> None:
         del self.in_flight[connection]
         self._recorder.finish(
@@ -249,6 +268,13 @@ class HttpDriver:
             status=status,
             instance=instance,
         )
+        self._note(connection.i, (connection.sent or connection.start, now), outcome, heard)
+
+    def _note(self, i: int, at: tuple[int, int], outcome: str, heard: Heard | None) -> None:
+        if self._noting is not None:
+            call_id = request_id(self._run_id, self._stream.name, i, self._stream.correlate)
+            row = row_of(self._data, i)
+            self._recorder.note(self._noting.note(i, call_id, row, heard, at=at, outcome=outcome), at[1])
 
     def _open(self) -> HttpConnection:
         connection = HttpConnection(self)

@@ -6,15 +6,12 @@ that is wrong data.
 """
 
 import json
-from collections.abc import Sequence
-from typing import Any
 
 from resilience.load.requests import HttpRequest
+from resilience.load.sources import Headers, value_at
 from resilience.metrics.outcomes import CLIENT_ERROR, DEGRADED, OK, SERVER_ERROR, SHED, WRONG_DATA
 
-Headers = Sequence[tuple[bytes, bytes]]
 _SHED_STATUSES = frozenset({429, 503})
-_MISSING = object()
 
 
 class AnswerJudge:
@@ -29,8 +26,8 @@ class AnswerJudge:
         self._degraded = None if request.degraded_header is None else _field(*request.degraded_header)
         header = request.instance_header
         self._instance = None if header is None else header.lower().encode("latin-1")
-        self.reads_body: bool = bool(self._json)
-        """The judgement needs the body: every answer has to be read, none can be known by its head."""
+        self.reads_body: bool = bool(self._json or request.record or request.extract)
+        """The judgement, or a note, needs the answer itself: every one has to be read, none can be known by its head."""
 
     def outcome(self, status: int, headers: Headers, body: bytes = b"") -> str:
         """The category of an answer; `headers` have lower-case names."""
@@ -56,7 +53,7 @@ class AnswerJudge:
             document = json.loads(body)
         except ValueError:
             return False
-        return all(_at(document, path) == wanted for path, wanted in self._json)
+        return all(value_at(document, path) == wanted for path, wanted in self._json)
 
 
 def unexpected(status: int) -> str:
@@ -79,15 +76,3 @@ def _has(headers: Headers, wanted: tuple[bytes, bytes], *, any_case: bool = Fals
     return any(
         key == name and (text.strip().lower() if any_case else text.strip()) == value for key, text in headers
     )
-
-
-def _at(document: Any, path: list[str]) -> Any:
-    """The value at a path of keys and indices; something that equals nothing where there is none."""
-    for part in path:
-        if isinstance(document, dict):
-            document = document.get(part, _MISSING)
-        elif isinstance(document, list) and part.isdigit() and int(part) < len(document):
-            document = document[int(part)]
-        else:
-            return _MISSING
-    return document

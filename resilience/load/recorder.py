@@ -12,7 +12,9 @@ from array import array
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+from resilience.load.figures import Figures
 from resilience.load.model import Herd, PhaseWindow, Stream
+from resilience.load.noting import NOTES_A_RUN
 from resilience.load.tally import ROW, Tally
 from resilience.metrics.outcomes import CODE, DROPPED, UNFINISHED
 
@@ -35,6 +37,11 @@ class Recorder:
         self.due: array[int] = array("q")
         """Absolute due times of the arrivals taken from the schedule since the last fold."""
         self.calls: list[tuple[Any, ...]] | None = [] if stream.record_calls else None
+        self.figures = Figures(stream.name, phases, worker)
+        """What this kind of driver counts beside the outcomes."""
+        self.notes: list[dict[str, Any]] = []
+        self.notes_left = NOTES_A_RUN
+        """So many more notes this stream may leave in this worker."""
         self.offered = 0
         self.ended = 0
         self.dropped = 0
@@ -43,6 +50,7 @@ class Recorder:
     def begin(self, epoch_ns: int) -> None:
         """Fix the epoch from which seconds and phases count."""
         self._tally = self._new_tally(epoch_ns)
+        self.figures.begin(epoch_ns)
 
     @property
     def writes(self) -> dict[int, tuple[int, int]]:
@@ -85,6 +93,16 @@ class Recorder:
             if len(calls) >= CALLS_A_MESSAGE:
                 self._flush_calls()
 
+    def note(self, note: dict[str, Any], now: int) -> None:
+        """Keep the note of a call, or count it as lost where there are too many already."""
+        if self.notes_left <= 0:
+            self.figures.count("notes_lost", now)
+            return
+        self.notes_left -= 1
+        self.notes.append(note)
+        if len(self.notes) >= CALLS_A_MESSAGE:
+            self._flush_notes()
+
     def flush(self) -> None:
         """Fold what was recorded and send it on, in one go."""
         for _ in self.flush_in_steps():
@@ -110,7 +128,10 @@ class Recorder:
         for message in self._tally.drain(self._worker):
             self._send(message)
             yield
+        for message in self.figures.drain():
+            self._send(message)
         self._flush_calls()
+        self._flush_notes()
 
     def _flush_calls(self) -> None:
         if self.calls:
@@ -118,6 +139,13 @@ class Recorder:
                 {"kind": "call", "worker": self._worker, "load": self._stream.name, "rows": list(self.calls)}
             )
             self.calls.clear()
+
+    def _flush_notes(self) -> None:
+        if self.notes:
+            self._send(
+                {"kind": "note", "worker": self._worker, "load": self._stream.name, "rows": list(self.notes)}
+            )
+            self.notes.clear()
 
 
 def rehearse(phases: Sequence[PhaseWindow]) -> None:

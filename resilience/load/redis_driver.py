@@ -1,4 +1,4 @@
-"""The Redis driver: one command an operation, on redis-py's connections.
+"""The Redis driver: one command an operation, or several, on redis-py's connections.
 
 Theory of operation. redis-py's client retries ten times with backoff by default, so an outage disappears inside it. This driver
 takes connections only, with no retry, from its own pool, so that waiting, connecting, sending and hearing each have their
@@ -10,6 +10,9 @@ error replies as 5xx.
 
 import asyncio
 from collections import deque
+from collections.abc import Iterable
+from time import monotonic_ns
+from typing import Any, Final
 
 from redis.asyncio.connection import AbstractConnection, ConnectionPool
 from redis.asyncio.retry import Retry
@@ -20,10 +23,15 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from resilience.load.fields import fill, row_of
 from resilience.load.model import Stream
+from resilience.load.noting import Noting
 from resilience.load.recorder import Recorder
 from resilience.load.requests import RedisRequest
+from resilience.load.sources import Heard
 from resilience.load.task_driver import Answer, Operation, TaskDriver
 from resilience.metrics.outcomes import CONNECT, OK, PROTOCOL, RESET, SERVER_ERROR, SHED, TIMEOUT, WRONG_DATA
+
+_READING: Final = frozenset({"GET", "GETEX", "GETDEL", "MGET", "HGET", "HMGET"})
+"""Commands whose missing values are null replies: cache hits and misses."""
 
 
 class RedisDriver(TaskDriver):
@@ -34,6 +42,8 @@ class RedisDriver(TaskDriver):
         if not isinstance(stream.request, RedisRequest):
             raise TypeError("the Redis driver needs a RedisRequest")
         self._request = stream.request
+        self._commands = (stream.request.command, *stream.request.then)
+        self._noting = Noting(stream.request.record, "redis") if stream.request.record else None
         self._factory = ConnectionPool.from_url(
             stream.request.url,
             retry=Retry(NoBackoff(), 0),
@@ -68,15 +78,20 @@ class RedisDriver(TaskDriver):
                 operation.is_connected()
             row = row_of(self._request.data, operation.i)
             operation.is_sending()
-            await connection.send_command(*(fill(part, operation.i, row) for part in self._request.command))
-            try:
-                reply = await connection.read_response()
-            except ResponseError:
-                sound = True
-                raise
-            finally:
-                operation.hears()
+            reply: Any = None
+            for command in self._commands:
+                words = [fill(part, operation.i, row) for part in command]
+                await connection.send_command(*words)
+                try:
+                    reply = await connection.read_response()
+                except ResponseError:
+                    sound = True
+                    raise
+                finally:
+                    operation.hears()
+                self._count(words[0], reply)
             sound = True
+            operation.heard = Heard(reply=reply)
             expected = self._request.expect
             wrong = expected is not None and _text(reply) != fill(expected, operation.i, row)
             return Answer(WRONG_DATA if wrong else OK)
@@ -85,6 +100,22 @@ class RedisDriver(TaskDriver):
                 self._idle.append(connection)
             else:
                 await connection.disconnect(nowait=True)
+
+    def notes_of(self, operation: Operation, outcome: str, now: int) -> Iterable[dict[str, Any]]:
+        """The note of an operation, if there is to be one."""
+        return self.note_of(self._noting, row_of(self._request.data, operation.i), operation, outcome, now)
+
+    def _count(self, command: str, reply: Any) -> None:
+        """A reading command found something, or it did not; of several keys each counts."""
+        if command.upper() not in _READING:
+            return
+        replies = reply if isinstance(reply, list) else [reply]
+        now = monotonic_ns()
+        found = sum(1 for each in replies if each is not None)
+        if found:
+            self.recorder.figures.count("hits", now, found)
+        if found < len(replies):
+            self.recorder.figures.count("misses", now, len(replies) - found)
 
     async def release(self) -> None:
         """Close every connection."""

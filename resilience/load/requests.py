@@ -3,9 +3,11 @@
 Templates: `{i}` is the number of the arrival, `{field}` a field of the data row i mod rows.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 Row = dict[str, str]
+Pairs = tuple[tuple[str, str], ...]
+"""Names and texts, in order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,13 +37,20 @@ class HttpRequest:
     """For https: trust this authority file instead of the system's."""
     insecure: bool = False
     """For https: accept any certificate."""
+    record: Pairs = ()
+    """What a note of each call holds: `("order", "json.id")`, `("key", "{sku}")`; see `noting`."""
+    extract: Pairs = ()
+    """In a session: values of the answer that later steps use as `{name}`: `("token", "json.token")`; see `sources`."""
+    once: bool = False
+    """In a session of users who come back: only until it has been ok once for that user, as a login is."""
 
 
 @dataclass(frozen=True, slots=True)
 class SessionRequest:
     """A user with cookies who follows redirects: several requests, one operation. The first that fails decides the outcome.
 
-    Every operation is a new user, unless `keep_users` is set: then user i mod keep_users comes back with its cookies.
+    Every operation is a new user, unless `keep_users` is set: then user i mod keep_users comes back with its cookies, its row of
+    data and what it extracted. `{user}` is the number of the user.
     """
 
     steps: tuple[HttpRequest, ...]
@@ -50,13 +59,15 @@ class SessionRequest:
 
 @dataclass(frozen=True, slots=True)
 class WebSocketRequest:
-    """A WebSocket user: handshake, perhaps a welcome, messages that are each answered, then staying connected for a while.
+    """A WebSocket user: perhaps a login, the handshake, a welcome, messages that are answered; then staying for a while.
 
-    The operation ends with the last answer; a socket that is then lost before `hold_ns` is over is counted as lost.
+    The operation ends when the user has arrived: with the welcome and the answers to `messages`. A socket that stays (`hold_ns`)
+    may go on sending (`send` every `every_ns`), hears what is pushed to it, and counts as lost if the server ends it before.
+    Conditions are pairs of a path into a JSON message and the JSON text that must stand there, as in `expect_json`.
     """
 
     url: str
-    headers: tuple[tuple[str, str], ...] = ()
+    headers: Pairs = ()
     welcome: bool = False
     """The server speaks first, and the operation waits for it."""
     messages: tuple[str, ...] = ()
@@ -66,11 +77,46 @@ class WebSocketRequest:
     data: tuple[Row, ...] = ()
     ca_file: str | None = None
     insecure: bool = False
+    subprotocols: tuple[str, ...] = ()
+    """Offered in this order; the server has to choose one of them."""
+    login: HttpRequest | None = None
+    """Sent before the handshake; what it extracts can be used in URL, headers and messages."""
+    welcome_json: Pairs = ()
+    """What the welcome must say."""
+    send: str | None = None
+    """While it stays: this message, with `{n}` counting from 0."""
+    every_ns: int = 1_000_000_000
+    count: int | None = None
+    """So many of them; None: until it leaves."""
+    answer_json: Pairs = ()
+    """What tells the answer to a message from other messages, `{n}` included; empty: any that is no push."""
+    broadcast: bool = False
+    """The messages are pushed to everybody: with `record`, each leaves a note with its id."""
+    push_json: Pairs = ()
+    """What tells a push; empty: no message is one, unless nothing is sent."""
+    push_id: str | None = None
+    """Where the id of a push stands in it (or of a broadcast in what is sent)."""
+    pushes: int | None = None
+    """So many pushes each socket must hear while it stays; those that it did not are missed."""
+    close_code: int | None = None
+    """The server is expected to end the socket with this code: then it is not lost."""
+    reconnect_ns: int | None = None
+    """Arrive again so long after being lost, for what remains of the stay; None: never."""
+    record: bool = False
+    """A note for each socket."""
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """One SQL statement and its arguments `$1 ...`; arguments are filled in, the statement is sent as it stands."""
+
+    sql: str
+    arguments: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class PostgresRequest:
-    """One SQL statement with arguments `$1 ...`, on a connection of a pool, or (pool 0) on one that is opened for it."""
+    """SQL statements with arguments `$1 ...`, on a connection of a pool, or (pool 0) on one that is opened for it."""
 
     dsn: str
     sql: str = "SELECT 1"
@@ -78,17 +124,28 @@ class PostgresRequest:
     pool: int = 10
     """Connections of the pool, of all workers together."""
     expect_rows: int | None = None
+    """Rows that the last statement must give."""
     data: tuple[Row, ...] = ()
+    then: tuple[Statement, ...] = ()
+    """Further statements of the same operation, on the same connection."""
+    transaction: bool = False
+    """All statements, or none."""
+    record: Pairs = ()
+    """What a note holds of the last statement's result: `("count", "row.count")`, `("found", "rows")`."""
 
 
 @dataclass(frozen=True, slots=True)
 class RedisRequest:
-    """One Redis command, for instance ("GET", "price:{sku}"). `expect` is the reply it must have, as text."""
+    """One Redis command, for instance ("GET", "price:{sku}"), or several. `expect` is the last reply as text."""
 
     url: str
     command: tuple[str, ...] = ("PING",)
     expect: str | None = None
     data: tuple[Row, ...] = ()
+    then: tuple[tuple[str, ...], ...] = ()
+    """Further commands of the same operation, one after the other."""
+    record: Pairs = ()
+    """What a note holds: `("value", "reply")`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +155,8 @@ class ScriptRequest:
     path: str
     function: str = "user"
     data: tuple[Row, ...] = ()
+    addresses: dict[str, str] = field(default_factory=dict)
+    """Where the system is: `base`, `ws`, and its databases by name."""
 
 
 Request = HttpRequest | SessionRequest | WebSocketRequest | PostgresRequest | RedisRequest | ScriptRequest

@@ -5,8 +5,9 @@ with a `UserContext` for each operation. It returns None (ok) or the name of a c
 connection errors and time-outs are what they are. What the script does not stamp counts from the operation's start.
 
     async def place_order(ctx):
-        async with ctx.http.post(f"http://shop/orders/{ctx.i}", headers=ctx.headers) as answer:
+        async with ctx.http.post(ctx.url("/orders"), json={"n": ctx.i}, headers=ctx.headers) as answer:
             assert answer.status == 201
+            ctx.record("order", order=(await answer.json())["id"])
 
 What it deliberately does not do: sandbox the script, or forgive an exception: an unknown one is logged once a kind and counted as
 wrong data.
@@ -16,12 +17,15 @@ import importlib.util
 import inspect
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
+from time import monotonic_ns
 from typing import Any
+from urllib.parse import urljoin
 
 import aiohttp
 
 from resilience.load.fields import row_of
 from resilience.load.model import Stream
+from resilience.load.noting import bounded
 from resilience.load.recorder import Recorder
 from resilience.load.requests import ScriptRequest
 from resilience.load.sessions import open_connector, open_session
@@ -38,7 +42,7 @@ class ScriptError(Exception):
 class UserContext:
     """What a script gets: who it is, its data, and an HTTP session of its own whose traps are off."""
 
-    __slots__ = ("_operation", "headers", "http", "i", "id", "row")
+    __slots__ = ("_note", "_operation", "addresses", "headers", "http", "i", "id", "row")
 
     def __init__(
         self,
@@ -46,8 +50,14 @@ class UserContext:
         row: Mapping[str, str],
         id_header: tuple[str, str],
         http: aiohttp.ClientSession,
+        *,
+        addresses: Mapping[str, str],
+        note: Callable[[dict[str, Any], int], None],
     ) -> None:
         self._operation = operation
+        self._note = note
+        self.addresses: Mapping[str, str] = addresses
+        """Where the system is: "base", "ws", and its databases by name ("db", "cache" in the lab)."""
         self.i: int = operation.i
         """The number of the arrival in its stream."""
         self.row: Mapping[str, str] = row
@@ -59,6 +69,17 @@ class UserContext:
         self.http: aiohttp.ClientSession = http
         """A session with cookies of its own; connections are shared."""
 
+    def url(self, path: str) -> str:
+        """A path of the system as a whole URL; what is one already stays as it is."""
+        return urljoin(self.addresses.get("base", ""), path)
+
+    def record(self, what: str, **values: Any) -> None:
+        """Write down values of this call, as a note of the run's record: numbers, truth values, texts (200 characters)."""
+        now = monotonic_ns()
+        fixed = {"what": what, "i": self.i, "id": self.id, "at": [self._operation.start, now]}
+        # What the caller says goes first: a script may know a better outcome, or time, than we do.
+        self._note({**fixed, **{name: _kept(name, value) for name, value in values.items()}}, now)
+
     def sending(self) -> None:
         """Stamp: the request goes out now."""
         self._operation.is_sending()
@@ -66,6 +87,11 @@ class UserContext:
     def heard(self) -> None:
         """Stamp: the first of the answer is here."""
         self._operation.hears()
+
+
+def _kept(name: str, value: Any) -> Any:
+    """`at` is an interval, everything else what a note may hold."""
+    return [int(end) for end in value] if name == "at" else bounded(value)
 
 
 User = Callable[[UserContext], Awaitable[str | None]]
@@ -108,7 +134,14 @@ class ScriptDriver(TaskDriver):
         operation.is_sending()
         async with open_session(self._connector) as http:
             row = row_of(self._request.data, operation.i)
-            context = UserContext(operation, row, (self.stream.correlate, self.id_of(operation.i)), http)
+            context = UserContext(
+                operation,
+                row,
+                (self.stream.correlate, self.id_of(operation.i)),
+                http,
+                addresses=self._request.addresses,
+                note=self.recorder.note,
+            )
             outcome = await self._user(context)
         if outcome is None:
             return Answer(OK)

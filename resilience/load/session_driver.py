@@ -1,27 +1,57 @@
 """The session driver: users with cookies who follow redirects, in several steps, on aiohttp.
 
 Theory of operation. One operation is one user's way through all steps; the first step that is not ok decides its outcome, and a
-degraded step makes an otherwise good way degraded. `sent` is when the first step's request goes out, `first` when its answer's
-head is there, `acquired` and `connected` come from aiohttp's tracing of the first step. Each step carries the operation's id.
+degraded step makes an otherwise good way degraded. A step may take values out of its answer for the steps after it; an answer
+that lacks one is wrong data. `sent` is when the first step's request goes out, `first` when its answer's head is there,
+`acquired` and `connected` come from aiohttp's tracing of the first step. Each step carries the operation's id.
+
+Users who come back (`keep_users`) keep their cookies, their row of data and what they extracted; a step that is `once` is left out
+when it has been ok before.
 
 What it deliberately does not do: retry, limit connections, or keep a user's cookies unless the request says so.
 """
 
 import asyncio
+from collections.abc import Iterable
 from time import monotonic_ns
 from types import SimpleNamespace
 from typing import Any
 
 import aiohttp
 
-from resilience.load.fields import fill, row_of
+from resilience.load.fields import row_of
 from resilience.load.judging import AnswerJudge
 from resilience.load.model import Stream
+from resilience.load.noting import Noting
 from resilience.load.recorder import Recorder
 from resilience.load.requests import HttpRequest, SessionRequest
 from resilience.load.sessions import open_connector, open_session
+from resilience.load.steps import extracted, take_step
 from resilience.load.task_driver import Answer, Operation, TaskDriver
-from resilience.metrics.outcomes import CONNECT, DEGRADED, OK, PROTOCOL, RESET
+from resilience.metrics.outcomes import CONNECT, DEGRADED, OK, PROTOCOL, RESET, WRONG_DATA
+
+
+class _Step:
+    """A step with what is compiled of it once."""
+
+    __slots__ = ("judge", "noting", "request")
+
+    def __init__(self, request: HttpRequest) -> None:
+        self.request = request
+        self.judge = AnswerJudge(request)
+        self.noting = Noting(request.record, "http") if request.record else None
+
+
+class _User:
+    """Somebody with cookies, a row of data, and what the answers so far have given."""
+
+    __slots__ = ("done", "row", "session")
+
+    def __init__(self, session: aiohttp.ClientSession, row: dict[str, str]) -> None:
+        self.session = session
+        self.row = row
+        self.done: set[int] = set()
+        """Steps that were ok and are to be taken once only."""
 
 
 class SessionDriver(TaskDriver):
@@ -32,9 +62,14 @@ class SessionDriver(TaskDriver):
         if not isinstance(stream.request, SessionRequest) or not stream.request.steps:
             raise TypeError("the session driver needs a SessionRequest with at least one step")
         self._request = stream.request
-        self._judges = [AnswerJudge(step) for step in self._request.steps]
+        self._steps = [_Step(step) for step in self._request.steps]
+        if any(step.once and step.record for step in self._request.steps):
+            raise ValueError(
+                "a step that is taken once has nothing to write down of later calls: record or once"
+            )
+        self._recording = any(step.noting for step in self._steps)
         self._connector: aiohttp.TCPConnector | None = None
-        self._kept: dict[int, aiohttp.ClientSession] = {}
+        self._kept: dict[int, _User] = {}
 
     async def prepare(self) -> int:
         """Make the connector; connections open as users need them."""
@@ -44,17 +79,32 @@ class SessionDriver(TaskDriver):
     async def attempt(self, operation: Operation) -> Answer:
         """One user's way through the steps."""
         if self._request.keep_users is not None:
-            user = operation.i % self._request.keep_users
-            if user not in self._kept:
-                self._kept[user] = self._new_session()
-            return await self._walk(self._kept[user], operation)
-        async with self._new_session() as session:
-            return await self._walk(session, operation)
+            number = operation.i % self._request.keep_users
+            if number not in self._kept:
+                self._kept[number] = self._new_user(number)
+            return await self._walk(self._kept[number], operation)
+        user = self._new_user(operation.i)
+        async with user.session:
+            return await self._walk(user, operation)
+
+    def notes_of(self, operation: Operation, outcome: str, now: int) -> Iterable[dict[str, Any]]:
+        """The notes of the steps that were taken, and one for each recording step that was not, or never ended."""
+        notes = list(operation.notes)
+        if not self._recording:
+            return notes
+        missing = [step.noting for step in self._steps if step.noting is not None][len(notes) :]
+        user = self._kept.get(operation.i % self._request.keep_users) if self._request.keep_users else None
+        row = user.row if user is not None else self._row(operation.i)
+        call_id = self.id_of(operation.i)
+        at = (operation.sent or operation.start, now)
+        return notes + [
+            noting.note(operation.i, call_id, row, None, at=at, outcome=outcome) for noting in missing
+        ]
 
     async def release(self) -> None:
         """Close the kept users and the connector."""
-        for session in self._kept.values():
-            await session.close()
+        for user in self._kept.values():
+            await user.session.close()
         if self._connector is not None:
             await self._connector.close()
             await asyncio.sleep(0)
@@ -73,45 +123,55 @@ class SessionDriver(TaskDriver):
             return PROTOCOL
         return super().explain(error, operation)
 
-    def _new_session(self) -> aiohttp.ClientSession:
+    def _row(self, number: int) -> dict[str, str]:
+        return {"user": str(number), **row_of(self._request.steps[0].data, number)}
+
+    def _new_user(self, number: int) -> _User:
         assert self._connector is not None
         session = open_session(self._connector)
         session.trace_configs.append(_STAMPING)
-        return session
+        return _User(session, self._row(number))
 
-    async def _walk(self, session: aiohttp.ClientSession, operation: Operation) -> Answer:
+    async def _walk(self, user: _User, operation: Operation) -> Answer:
         outcome = OK
         answer = Answer()
-        for step, judge in zip(self._request.steps, self._judges, strict=True):
-            answer = await self._step(session, operation, step, judge)
+        for place, step in enumerate(self._steps):
+            if place in user.done:
+                continue
+            answer = await self._take(user, operation, step)
             if answer.outcome == DEGRADED:
                 outcome = DEGRADED
             elif answer.outcome != OK:
                 return answer
+            if step.request.once:
+                user.done.add(place)
         return answer._replace(outcome=outcome)
 
-    async def _step(
-        self, session: aiohttp.ClientSession, operation: Operation, step: HttpRequest, judge: AnswerJudge
-    ) -> Answer:
-        row = row_of(step.data, operation.i)
-        headers = {name: fill(value, operation.i, row) for name, value in step.headers}
-        headers[self.stream.correlate] = self.id_of(operation.i)
-        body = step.body
-        if body is not None:
-            body = fill(body.decode("latin-1"), operation.i, row).encode("latin-1")
-        async with session.request(
-            step.method,
-            fill(step.url, operation.i, row),
-            headers=headers,
-            data=body,
-            trace_request_ctx=operation,
-        ) as response:
-            operation.hears()
-            content = await response.read()
-            found = [(name.lower(), value) for name, value in response.raw_headers]
-            return Answer(
-                judge.outcome(response.status, found, content), response.status, judge.instance(found)
+    async def _take(self, user: _User, operation: Operation, step: _Step) -> Answer:
+        sent = monotonic_ns()
+        call_id = self.id_of(operation.i)
+        heard = await take_step(
+            user.session,
+            step.request,
+            operation.i,
+            user.row,
+            id_header=(self.stream.correlate, call_id),
+            operation=operation,
+        )
+        status = heard.status or 0
+        outcome = step.judge.outcome(status, heard.headers, heard.body)
+        if step.request.extract and outcome in {OK, DEGRADED}:
+            found = extracted(step.request.extract, heard)
+            if found is None:
+                outcome = WRONG_DATA
+            else:
+                user.row |= found
+        if step.noting is not None:
+            at = (sent, monotonic_ns())
+            operation.notes.append(
+                step.noting.note(operation.i, call_id, user.row, heard, at=at, outcome=outcome)
             )
+        return Answer(outcome, status, step.judge.instance(heard.headers))
 
 
 def _tracing() -> aiohttp.TraceConfig:

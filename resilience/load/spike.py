@@ -16,7 +16,7 @@ from typing import Any
 
 from resilience.load import schedule
 from resilience.load.engine import LoadEngine
-from resilience.load.model import Arrival, PhaseWindow, Shape, Stream
+from resilience.load.model import Arrival, PhaseWindow, Shape, Stream, run_end_ns
 from resilience.load.requests import HttpRequest, Request
 from resilience.metrics.fold import LoadTable
 from resilience.metrics.spike_metrics import SpikeLoadMetrics
@@ -59,7 +59,7 @@ class SpikeLoadGenerator:
     async def run(self, shape: Shape, phases: Sequence[PhaseWindow] = ()) -> SpikeLoadMetrics:
         """Offer a shape and wait until everything has ended.
 
-        Without `phases` there is one, "all", as long as the shape. Raises EngineError if the workers cannot be started.
+        Without `phases` there is one, "all", as long as the shape, and until the last WebSocket user has left. Raises EngineError if the workers cannot be started.
         """
         stream = Stream(
             name=self._name,
@@ -73,8 +73,9 @@ class SpikeLoadGenerator:
             connections=self._connections,
             seed=self._seed,
         )
-        end_ns = schedule.end_ns(shape)
+        end_ns = schedule.end_ns(shape) + getattr(self._request, "hold_ns", 0)
         windows = tuple(phases) or (PhaseWindow("all", 0, end_ns),)
+        end_ns = max(end_ns, run_end_ns(windows))
         messages: list[dict[str, Any]] = []
         async with LoadEngine(
             [stream], windows, workers=self._workers, run_id=secrets.token_hex(4), on_message=messages.append

@@ -12,12 +12,14 @@ the driver: it is logged once a kind and counted as wrong data.
 import asyncio
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from time import monotonic_ns
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from resilience.load.model import NEVER_ENDS_NS, Stream, request_id, share
+from resilience.load.noting import Noting
 from resilience.load.recorder import Recorder
+from resilience.load.sources import Heard
 from resilience.metrics.outcomes import CONNECT, DROPPED, OK, RESET, TIMEOUT, UNFINISHED, WRONG_DATA
 
 log = logging.getLogger(__name__)
@@ -34,7 +36,7 @@ class Answer(NamedTuple):
 class Operation:
     """One operation under way, and its stamps in ns (0: not yet, or never)."""
 
-    __slots__ = ("acquired", "connected", "first", "i", "intended", "sent", "start", "task")
+    __slots__ = ("acquired", "connected", "first", "heard", "i", "intended", "notes", "sent", "start", "task")
 
     def __init__(self, i: int, intended: int, start: int) -> None:
         self.i = i
@@ -42,6 +44,10 @@ class Operation:
         self.start = start
         self.acquired = self.connected = self.sent = self.first = 0
         self.task: asyncio.Task[None] | None = None
+        self.heard: Heard | None = None
+        """What came back, for the note of this operation."""
+        self.notes: list[dict[str, Any]] = []
+        """Notes that are already complete: of the steps that are over."""
 
     def has_turn(self) -> None:
         """A connection was had from a pool, or a new one may be opened now."""
@@ -108,10 +114,30 @@ class TaskDriver(ABC):
         """The id of a request."""
         return request_id(self.run_id, self.stream.name, i, self.stream.correlate)
 
+    def notes_of(self, operation: Operation, outcome: str, now: int) -> Iterable[dict[str, Any]]:
+        """The notes of an operation that has ended; those that it carries, unless a driver has more to say."""
+        del outcome, now
+        return operation.notes
+
+    def note_of(
+        self, noting: Noting | None, row: Mapping[str, str], operation: Operation, outcome: str, now: int
+    ) -> Iterable[dict[str, Any]]:
+        """The one note of an operation that is a single exchange; nothing where nothing is to be written down."""
+        if noting is None:
+            return ()
+        at = (operation.sent or operation.start, now)
+        call_id = self.id_of(operation.i)
+        return (noting.note(operation.i, call_id, row, operation.heard, at=at, outcome=outcome),)
+
     @property
     def under_way(self) -> int:
         """How many operations are in flight."""
         return len(self._under_way)
+
+    @property
+    def lingering(self) -> int:
+        """Nothing outlives its operation, unless a driver says otherwise."""
+        return 0
 
     def figures(self) -> dict[str, int]:
         """Nothing else, unless a driver counts something."""
@@ -187,6 +213,8 @@ class TaskDriver(ABC):
             status=answer.status,
             instance=answer.instance,
         )
+        for note in self.notes_of(operation, answer.outcome, now):
+            self.recorder.note(note, now)
         if self.done is not None:
             self.done(operation.i, now)
 

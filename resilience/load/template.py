@@ -8,17 +8,16 @@ header if they could break out of it.
 What it deliberately does not do: cookies, redirects or anything that depends on an earlier answer (the session driver does).
 """
 
-import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from urllib.parse import quote, urlsplit
 
+from resilience.load.fields import PLACEHOLDER, body_encoder, percent_encode
 from resilience.load.model import id_parts
 from resilience.load.requests import HttpRequest
 
 Render = Callable[[int], bytes]
-_PLACEHOLDER = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)\}")
 _TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _METHODS_WITH_BODY = frozenset({"POST", "PUT", "PATCH"})
 _NUL = "\0"
@@ -52,7 +51,7 @@ def target_of(url: str) -> Target:
         raise TemplateError(f"{url!r} is not an http:// or https:// URL with a host")
     if parts.username is not None:
         raise TemplateError("credentials belong into an Authorization header, not into the URL")
-    if _PLACEHOLDER.search(parts.netloc):
+    if PLACEHOLDER.search(parts.netloc):
         raise TemplateError(f"{url!r}: a template may fill the path and query of a URL, not its host")
     tls = parts.scheme == "https"
     return Target(parts.hostname, port or (443 if tls else 80), tls, parts.netloc)
@@ -116,10 +115,10 @@ def _format(text: str) -> tuple[bytes, int]:
 
 def _head(request: HttpRequest, target: Target, row: Mapping[str, str], correlation: tuple[str, str]) -> str:
     parts = urlsplit(request.url)
-    path = _fill(parts.path or "/", row, _percent_encode, where="URL")
+    path = _fill(parts.path or "/", row, percent_encode, where="URL")
     path = quote(path, safe="/%:@!$&'()*+,;=~-._\0")
     if parts.query:
-        query = _fill(parts.query, row, _percent_encode, where="URL")
+        query = _fill(parts.query, row, percent_encode, where="URL")
         path += "?" + quote(query, safe="/?%:@!$&'()*+,;=~-._[]\0")
     fields = {
         "host": ("Host", target.authority),
@@ -145,7 +144,7 @@ def _body(request: HttpRequest, row: Mapping[str, str]) -> str:
     if request.body is None:
         return ""
     types = [value for name, value in request.headers if name.lower() == "content-type"]
-    encode = _json_escape if types and "json" in types[-1].lower() else str
+    encode = body_encoder(types[-1] if types else "")
     known = {**row, "i": _I}
 
     def fill(match: re.Match[str]) -> str:
@@ -154,7 +153,7 @@ def _body(request: HttpRequest, row: Mapping[str, str]) -> str:
             return match[0]  # braces are ordinary characters of a body
         return _I if name == "i" else encode(known[name]).encode().decode("latin-1")
 
-    return _PLACEHOLDER.sub(fill, request.body.decode("latin-1"))
+    return PLACEHOLDER.sub(fill, request.body.decode("latin-1"))
 
 
 def _fill(text: str, row: Mapping[str, str], encode: Callable[[str], str], *, where: str) -> str:
@@ -168,7 +167,7 @@ def _fill(text: str, row: Mapping[str, str], encode: Callable[[str], str], *, wh
             )
         return encode(row[name])
 
-    return _PLACEHOLDER.sub(fill, text)
+    return PLACEHOLDER.sub(fill, text)
 
 
 def _latin(value: str, name: str) -> str:
@@ -177,11 +176,3 @@ def _latin(value: str, name: str) -> str:
     except UnicodeEncodeError:
         raise TemplateError(f"header {name!r} holds a character outside latin-1") from None
     return value
-
-
-def _percent_encode(value: str) -> str:
-    return quote(value, safe="")
-
-
-def _json_escape(value: str) -> str:
-    return json.dumps(value)[1:-1]

@@ -1,26 +1,43 @@
-"""The WebSocket driver: handshake, welcome, messages that are answered, and staying connected, on `websockets`.
+"""The WebSocket driver: users who perhaps log in, arrive on a socket, and stay connected for a while, on `websockets`.
 
-Theory of operation. An operation is the user's arrival: connect with the plan's headers (a token, for instance), wait for the
-welcome if there is one, send each message and wait for its answer. Then the operation has ended, and the socket stays open for
-`hold_ns` as one of the driver's live sockets, which count what they hear (broadcasts) and whether they were lost early.
+Theory of operation. An operation is the user's arrival: log in if the plan says so, connect with the plan's headers (a token, for
+instance), wait for the welcome if there is one, send each message and wait for its answer. Then the operation has ended, and the
+user stays for `hold_ns` as one of the driver's live sockets (`SocketUser`): talks, hears what is pushed, and comes back after a
+loss if the plan wants that. Stays end with the run at the latest.
 
-What it deliberately does not do: reconnect (an operation that fails is a failure), compress, or send pings of its own.
+What it deliberately does not do: try an arrival again (an operation that fails is a failure), compress, or send pings of its own.
 """
 
 import asyncio
-import contextlib
 import ssl
+from collections import deque
+from collections.abc import Mapping
+from time import monotonic_ns
 
-from websockets.asyncio.client import ClientConnection, connect
+import aiohttp
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus, WebSocketException
 
-from resilience.load.fields import fill, row_of
-from resilience.load.judging import unexpected
+from resilience.load.fields import row_of
+from resilience.load.judging import AnswerJudge, unexpected
 from resilience.load.model import Stream
 from resilience.load.recorder import Recorder
-from resilience.load.requests import WebSocketRequest
+from resilience.load.requests import HttpRequest, WebSocketRequest
+from resilience.load.sessions import open_connector, open_session
+from resilience.load.socket_user import SocketUser, WrongMessageError
+from resilience.load.steps import extracted, take_step
 from resilience.load.task_driver import Answer, Operation, TaskDriver
-from resilience.metrics.outcomes import OK, PROTOCOL, RESET, WRONG_DATA
+from resilience.metrics.outcomes import CONNECT, DEGRADED, OK, PROTOCOL, RESET, WRONG_DATA
+
+_SWITCHED = 101
+_CATEGORIES: tuple[tuple[tuple[type[Exception], ...], str], ...] = (
+    ((WrongMessageError,), WRONG_DATA),
+    ((ConnectionClosed,), RESET),
+    ((aiohttp.ClientConnectorError, aiohttp.ClientSSLError), CONNECT),
+    ((aiohttp.ClientConnectionError, aiohttp.ClientPayloadError), RESET),
+    # AssertionError: the library asserts what a peer can break that speaks first, and something else.
+    ((WebSocketException, AssertionError, aiohttp.ClientError), PROTOCOL),
+)
+"""The libraries' errors, the narrow ones first."""
 
 
 class WebSocketDriver(TaskDriver):
@@ -32,55 +49,68 @@ class WebSocketDriver(TaskDriver):
             raise TypeError("the WebSocket driver needs a WebSocketRequest")
         self._request = stream.request
         self._tls = _tls_context(stream.request)
-        self._held: set[asyncio.Task[None]] = set()
+        login = stream.request.login
+        self._judge = None if login is None else AnswerJudge(login)
+        self._connector: aiohttp.TCPConnector | None = None
+        self._held: dict[asyncio.Task[None], SocketUser] = {}
         self._closing: set[asyncio.Task[None]] = set()
-        self._lost = 0
-        self._heard = 0
+        self._ends: deque[int] = deque()
+        """When each user who has arrived wants to leave, in the order of arrival."""
+
+    @property
+    def lingering(self) -> int:
+        """Users who stay."""
+        return len(self._held)
 
     def figures(self) -> dict[str, int]:
-        """Sockets held open now; those that the other side closed while they were to be held; messages heard meanwhile."""
-        return {"live": len(self._held), "lost": self._lost, "heard": self._heard}
+        """Users who should be connected by the plan, and those who are."""
+        now = monotonic_ns()
+        while self._ends and self._ends[0] <= now:
+            self._ends.popleft()
+        live = sum(1 for user in self._held.values() if user.connected)
+        return {"wanted": len(self._ends), "live": live}
+
+    async def prepare(self) -> int:
+        """Make the connector for logins; sockets open as users arrive."""
+        if self._request.login is not None:
+            self._connector = open_connector(self._request.login)
+        return 0
 
     async def attempt(self, operation: Operation) -> Answer:
         """Arrive, and stay."""
         request = self._request
-        row = row_of(request.data, operation.i)
-        headers = {name: fill(value, operation.i, row) for name, value in request.headers}
-        headers[self.stream.correlate] = self.id_of(operation.i)
+        until = operation.start + request.hold_ns
+        if request.hold_ns:
+            self._ends.append(until)
+        row: Mapping[str, str] = {"user": str(operation.i), **row_of(request.data, operation.i)}
         operation.has_turn()
+        if request.login is not None:
+            refused, found = await self._log_in(request.login, operation, row)
+            if refused is not None:
+                return refused
+            row = {**row, **found}
+        user = SocketUser(
+            request,
+            self.recorder,
+            i=operation.i,
+            row=row,
+            id_header=(self.stream.correlate, self.id_of(operation.i)),
+            tls=self._tls,
+        )
         try:
-            socket = await connect(
-                fill(request.url, operation.i, row),
-                additional_headers=headers,
-                compression=None,
-                open_timeout=None,
-                ping_interval=None,
-                close_timeout=1,
-                proxy=None,
-                ssl=self._tls,
-            )
+            await user.open()
         except InvalidStatus as error:
             operation.is_sending()
             status = error.response.status_code
             return Answer(unexpected(status), status)
         operation.is_connected()
-        held = False
-        try:
-            answer = await self._converse(
-                socket, operation, [fill(text, operation.i, row) for text in request.messages]
-            )
-            if answer.outcome == OK and request.hold_ns:
-                held = True
-                task = asyncio.create_task(self._hold(socket))
-                self._held.add(task)
-                task.add_done_callback(self._held.discard)
-            return answer
-        finally:
-            if not held:
-                # Not awaited: the closing handshake is no part of the operation.
-                task = asyncio.create_task(_close(socket))
-                self._closing.add(task)
-                task.add_done_callback(self._closing.discard)
+        return await self._arrive(user, operation, until)
+
+    def give_up(self, now: int) -> None:
+        """End everything under way as unfinished; whoever stays has stayed until now."""
+        super().give_up(now)
+        for user in self._held.values():
+            user.leave(now, lost=False, code=None)
 
     async def release(self) -> None:
         """Close every socket that is still open."""
@@ -89,51 +119,74 @@ class WebSocketDriver(TaskDriver):
             task.cancel()
         if tasks:
             await asyncio.wait(tasks)
+        if self._connector is not None:
+            await self._connector.close()
 
     def explain(self, error: Exception, operation: Operation) -> str:
-        """The library's errors: a lost socket, or no WebSocket at all."""
-        if isinstance(error, ConnectionClosed):
-            return RESET
+        """The libraries' errors: a lost socket, no WebSocket at all, or a login that could not be sent."""
         if isinstance(error, InvalidHandshake):
             return RESET if isinstance(error.__cause__, EOFError | OSError) else PROTOCOL
-        # AssertionError: the library asserts what a peer can break that speaks first, and something else.
-        if isinstance(error, WebSocketException | AssertionError):
-            return PROTOCOL
+        for kinds, category in _CATEGORIES:
+            if isinstance(error, kinds):
+                return category
         return super().explain(error, operation)
 
-    async def _converse(self, socket: ClientConnection, operation: Operation, messages: list[str]) -> Answer:
-        operation.is_sending()
-        if self._request.welcome:
-            await socket.recv()
-            operation.hears()
-        for message in messages:
-            await socket.send(message)
-            heard = await socket.recv()
-            operation.hears()
-            if self._request.echo and heard != message:
-                return Answer(WRONG_DATA, 101)
-        return Answer(OK, 101)
+    async def _log_in(
+        self, login: HttpRequest, operation: Operation, row: Mapping[str, str]
+    ) -> tuple[Answer | None, dict[str, str]]:
+        """The answer that ends the operation, or none and what the login gave."""
+        assert self._connector is not None
+        assert self._judge is not None
+        id_header = (self.stream.correlate, self.id_of(operation.i))
+        async with open_session(self._connector) as session:
+            heard = await take_step(session, login, operation.i, row, id_header=id_header)
+        status = heard.status or 0
+        outcome = self._judge.outcome(status, heard.headers, heard.body)
+        if outcome not in {OK, DEGRADED}:
+            return Answer(outcome, status), {}
+        found = extracted(login.extract, heard)
+        return (Answer(WRONG_DATA, status), {}) if found is None else (None, found)
 
-    async def _hold(self, socket: ClientConnection) -> None:
+    async def _arrive(self, user: SocketUser, operation: Operation, until: int) -> Answer:
+        """The welcome and the first messages; afterwards the user stays, or is gone."""
+        held = False
+        code: int | None = None
+        lost = True
         try:
-            async with asyncio.timeout(self._request.hold_ns / 1e9):
-                async for _ in socket:
-                    self._heard += 1
-            self._lost += 1
-        except TimeoutError:
-            pass
-        except ConnectionClosed:
-            self._lost += 1
+            operation.is_sending()
+            await user.greet()
+            if user.first_ns is not None:
+                operation.first = user.first_ns
+            lost = False
+            if self._request.hold_ns:
+                held = True
+                task = asyncio.create_task(self._stay(user, until))
+                self._held[task] = user
+                task.add_done_callback(lambda done: self._held.pop(done, None) and None)
+            return Answer(OK, _SWITCHED)
+        except WrongMessageError:
+            lost = False
+            return Answer(WRONG_DATA, _SWITCHED)
+        except ConnectionClosed as closed:
+            code = closed.rcvd.code if closed.rcvd is not None else 1006
+            raise
         finally:
-            await _close(socket)
+            if not held:
+                user.leave(monotonic_ns(), lost=lost, code=code)
+                # Not awaited: the closing handshake is no part of the operation.
+                task = asyncio.create_task(user.close())
+                self._closing.add(task)
+                task.add_done_callback(self._closing.discard)
 
-
-async def _close(socket: ClientConnection) -> None:
-    try:
-        with contextlib.suppress(WebSocketException, OSError):
-            await socket.close()
-    finally:
-        socket.transport.abort()
+    async def _stay(self, user: SocketUser, until: int) -> None:
+        try:
+            while True:
+                sound = await user.stay(until)
+                await user.close()
+                if sound or self._request.reconnect_ns is None or not await user.come_back(until):
+                    return
+        finally:
+            await user.close()
 
 
 def _tls_context(request: WebSocketRequest) -> ssl.SSLContext | None:

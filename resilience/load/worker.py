@@ -34,7 +34,8 @@ import psutil
 from resilience.load import schedule
 from resilience.load.control import Control
 from resilience.load.drivers import Driver, make_driver
-from resilience.load.model import Assignment, Closed, Herd, Stream
+from resilience.load.model import Assignment, Closed, Herd, Stream, run_end_ns, share
+from resilience.load.noting import NOTES_A_RUN
 from resilience.load.pacer import Pacer, make_pacer
 from resilience.load.recorder import Recorder, rehearse
 
@@ -58,6 +59,7 @@ class Lane:
         self.in_flight_sum = 0
         """Of the samples since the last report: how many operations were in flight."""
         self.recorder = Recorder(stream, assignment.phases, stripe, send)
+        self.recorder.notes_left = share(NOTES_A_RUN, stripe, stripes)
         self.driver: Driver = make_driver(
             stream, self.recorder, stripe=stripe, stripes=stripes, run_id=assignment.run_id
         )
@@ -67,10 +69,9 @@ class Lane:
         total = schedule.count(stream.shape, stream.arrival, stream.seed, schedule.end_ns(stream.shape))
         self._scheduled = schedule.in_stripe(total, stripe, stripes)
 
-    @property
-    def idle(self) -> bool:
-        """Everything was offered, and everything has ended."""
-        return self.pacer.exhausted and self.driver.under_way == 0
+    def idle(self, *, over: bool) -> bool:
+        """Everything was offered, and everything has ended. What lingers does so until the run is over."""
+        return self.pacer.exhausted and self.driver.under_way == 0 and (over or self.driver.lingering == 0)
 
     def end_message(
         self, worker: int, *, now: int, epoch_ns: int, stall_ns: int, cpu_ns: int
@@ -163,6 +164,7 @@ class Worker:
     async def _sweep(self) -> None:
         """End what is past its time-out, until everything has ended or the run is aborted."""
         expected = monotonic_ns()
+        end = self._epoch_ns + run_end_ns(self._assignment.phases)
         while not self._control.abort.is_set():
             await asyncio.sleep(_SWEEP_S)
             now = monotonic_ns()
@@ -171,7 +173,8 @@ class Worker:
             for lane in self._lanes:
                 lane.in_flight_sum += lane.driver.under_way
                 lane.driver.expire(now)
-            if all(lane.idle for lane in self._lanes):
+            over = now >= end
+            if all(lane.idle(over=over) for lane in self._lanes):
                 return
             expected = monotonic_ns()
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from resilience.load.model import PhaseWindow
+from resilience.metrics.figures import FigureTable
 from resilience.metrics.fold import LoadTable, Summary, summarise
 from resilience.metrics.littles_law import LittlesLaw, littles_law
 from resilience.metrics.validity import Validity
@@ -43,6 +44,16 @@ class SpikeLoadMetrics:
     def valid(self) -> bool:
         """The generator did what it says it did; otherwise `validity.reasons` says why not."""
         return self.validity.valid
+
+    @property
+    def figures(self) -> FigureTable:
+        """What only this kind of driver counts: cache hits, message latencies, close codes."""
+        return FigureTable.from_messages(self.messages)
+
+    @property
+    def notes(self) -> list[Mapping[str, Any]]:
+        """What was written down of single calls, where the request records something."""
+        return [note for m in self.messages if m.get("kind") == "note" for note in m["rows"]]
 
     def littles_law(self, start_s: float, end_s: float) -> LittlesLaw:
         """The figures checked against each other over a stationary window."""

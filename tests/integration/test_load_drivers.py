@@ -24,7 +24,7 @@ from resilience.load.requests import (
     SessionRequest,
     WebSocketRequest,
 )
-from resilience.load.shapes import batches
+from resilience.load.shapes import herd
 from resilience.load.spike import SpikeLoadGenerator
 from resilience.metrics.fold import LoadTable
 from resilience.metrics.outcomes import CATEGORIES
@@ -230,14 +230,15 @@ async def test_websocket_driver_counts_what_held_sockets_hear_and_lose():
     async with serve(broadcast, "127.0.0.1", 0) as server:
         port = server.sockets[0].getsockname()[1]
         generator = SpikeLoadGenerator(
-            WebSocketRequest(url=f"ws://127.0.0.1:{port}/", messages=("hello",), echo=True, hold_ns=60 * S)
+            WebSocketRequest(url=f"ws://127.0.0.1:{port}/", messages=("hello",), echo=True, hold_ns=2 * S)
         )
-        # A second wave keeps the worker running until the first wave's fate is known.
-        metrics = await generator.run(batches(10, 2, gap_s=3))
-    assert metrics.overall.counts["ok"] == 20
-    (end,) = [message for message in metrics.messages if message["kind"] == "end"]
-    assert end["driver"]["heard"] >= 10
-    assert end["driver"]["lost"] >= 6
+        metrics = await generator.run(herd(10))
+    assert metrics.overall.counts["ok"] == 10
+    figures = metrics.figures
+    assert figures.count("load", "opened") == 10
+    assert figures.count("load", "pushes") == 10
+    assert figures.count("load", "lost") == figures.count("load", "close_1000") == 6
+    assert figures.histogram("load", "message").count == 10
 
 
 async def test_websocket_driver_tells_a_lost_socket_from_no_websocket():

@@ -1,4 +1,4 @@
-"""Plans from files: the edge that reads the plan, its overlays and its data files. Everything else is `loader`."""
+"""Plans from files: the edge that reads the plan, its overlays, and the files that it refers to. Everything else is `loader`."""
 
 from __future__ import annotations
 
@@ -28,6 +28,7 @@ def load_plan(
         overlays=[(str(overlay), _read(overlay)) for overlay in overlays],
         settings=settings,
         read_data=lambda name: _rows(path.parent / name),
+        read_text=lambda name: _text(path.parent / name),
     )
 
 
@@ -41,6 +42,14 @@ def _read(path: Path) -> str:
         raise PlanInvalid([Problem((), f"cannot be read: {error.strerror or error}")], str(path)) from error
     except UnicodeDecodeError as error:
         raise PlanInvalid([Problem((), "is not UTF-8 text")], str(path)) from error
+
+
+def _text(path: Path) -> str:
+    """A file that a plan refers to."""
+    try:
+        return _read(path)
+    except PlanInvalid as error:
+        raise DataUnreadable(error.lines()[0]) from error
 
 
 def _rows(path: Path) -> Rows:

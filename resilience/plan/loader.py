@@ -13,6 +13,8 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from resilience.breaker.sources.resilience4j import SourceError
+from resilience.breaker.sources.written import is_file_spec, resolve_file_spec
 from resilience.plan.compile import compile_plan
 from resilience.plan.layers import Layers
 from resilience.plan.messages import TAGS, problems_of
@@ -49,11 +51,13 @@ def load_text(
     overlays: Sequence[tuple[str, str]] = (),
     settings: Sequence[str] = (),
     read_data: Callable[[str], Rows] | None = None,
+    read_text: Callable[[str], str] | None = None,
 ) -> LoadedPlan:
     """Load a plan from texts; raises `PlanInvalid` with every problem found.
 
     `overlays` are (source, text). `environment=None` leaves variables as they stand: re-judging a record, which is
-    then its own record. `read_data` gives the rows of a data file by the name in the plan, or raises `DataUnreadable`.
+    then its own record. `read_data` gives the rows of a data file by the name in the plan, or raises `DataUnreadable`;
+    `read_text` gives the text of a file that a breaker's specification is read from, likewise.
     """
     layers = Layers(text, source, tags=TAGS)
     for overlay_source, overlay_text in overlays:
@@ -66,6 +70,8 @@ def load_text(
         values = fill(layers.values, environment, (), problems)
         if not problems and read_data is not None:
             _inline_data(values, read_data, problems)
+        if not problems and read_text is not None:
+            _inline_specs(values, read_text, problems)
         if problems:
             raise layers.invalid(problems)
     try:
@@ -94,6 +100,18 @@ def _inline_data(values: dict[str, Any], read_data: Callable[[str], Rows], probl
             http["data"] = read_data(http["data"])
         except DataUnreadable as error:
             problems.append(Problem(("load", name, "http", "data"), str(error)))
+
+
+def _inline_specs(values: dict[str, Any], read_text: Callable[[str], str], problems: list[Problem]) -> None:
+    """`spec: {file: application.yml, ...}` becomes what stands there, so that the record can be judged without the file."""
+    breakers = values.get("breakers")
+    for name, breaker in breakers.items() if isinstance(breakers, dict) else ():
+        if not isinstance(breaker, dict) or not is_file_spec(breaker.get("spec")):
+            continue
+        try:
+            breaker["spec"] = resolve_file_spec(breaker["spec"], read_text)
+        except (SourceError, DataUnreadable) as error:
+            problems.append(Problem(("breakers", name, "spec"), str(error)))
 
 
 def _check_record(recorded: str, plan: Plan, timeline: Timeline, source: str) -> None:

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
 
 from resilience.breaker.sources.resilience4j import SourceError, read_resilience4j
 from resilience.breaker.spec import BreakerSpec
+from resilience.plan.files import load_plan
+from resilience.plan.loader import load_text
+from resilience.plan.problems import PlanInvalid
 
 APPLICATION = """\
 server:
@@ -154,3 +160,54 @@ def test_resilience4j_refuses_unknown_instances_loops_and_broken_text() -> None:
     both = "resilience4j.circuitbreaker.instances.x: {enableExponentialBackoff: true, enableRandomizedWait: true}"
     with pytest.raises(SourceError, match="refuses"):
         read_resilience4j(both, "x")
+
+
+PLAN = """\
+version: 1
+name: from-file
+lab: {}
+phases: [{name: baseline, duration: 10s}]
+load: {quotes: {http: {url: "/x"}, rate: {default: 5/s}}}
+breakers:
+  pricing: {load: quotes, spec: {file: app/application.yml, path: resilience4j.circuitbreaker.instances.pricing, timeout_ms: 300}}
+expect: {steady: {load: quotes, phase: baseline, p95: "< 150ms"}}
+"""
+
+
+def test_plan_takes_a_specification_from_a_file_beside_it(tmp_path: Path) -> None:
+    """What the file says, and what the plan adds, stands in the plan and in its record; the file is not needed again."""
+    (tmp_path / "app").mkdir()
+    (tmp_path / "app/application.yml").write_text(APPLICATION)
+    plan = tmp_path / "plan.yaml"
+    plan.write_text(PLAN)
+    loaded = load_plan(plan, environment={})
+    spec = loaded.plan.breakers["pricing"].spec
+    assert isinstance(spec, dict)
+    assert (spec["wait_ms"], spec["timeout_ms"], spec["dialect"]) == (10_000, 300, "resilience4j")
+    again = load_text(loaded.recorded, source="record", environment=None)
+    assert again.plan.breakers["pricing"].spec == spec
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "complaint"),
+    [
+        ("app/application.yml", "app/other.yml", r"plan\.yaml:7.*other\.yml: cannot be read"),
+        ("instances.pricing", "instances.pricng", r"plan\.yaml:7.*application\.yml: no instance 'pricng'"),
+        (
+            ", path: resilience4j.circuitbreaker.instances.pricing",
+            "",
+            r"plan\.yaml:7.*needs `file` and `path`",
+        ),
+    ],
+)
+def test_plan_refuses_a_specification_that_cannot_be_read(
+    tmp_path: Path, old: str, new: str, complaint: str
+) -> None:
+    """A missing file, an unknown instance and a missing path are problems of the plan, at their line in it."""
+    (tmp_path / "app").mkdir()
+    (tmp_path / "app/application.yml").write_text(APPLICATION)
+    plan = tmp_path / "plan.yaml"
+    plan.write_text(PLAN.replace(old, new))
+    with pytest.raises(PlanInvalid) as refused:
+        load_plan(plan, environment={})
+    assert re.search(complaint, "\n".join(refused.value.lines()))

@@ -4,6 +4,9 @@ By default a fault may be steered through, and may hurt, loopback addresses only
 host, a host and port, or a network. Names are never resolved: a name that is not `localhost` is foreign until it is
 allowed, whatever it points to today.
 
+Containers may be hurt where they bear one of the session's labels, or are named as `container:NAME`; processes where their
+pid (or that of a process they descend from) is in `processes`. By default there is neither.
+
 The control plane (admin endpoints, taps, the runner itself) may never be hurt, named or not: a fault there would cut
 the way back.
 """
@@ -13,35 +16,51 @@ from dataclasses import dataclass
 from typing import Final
 from urllib.parse import urlsplit
 
-__all__ = ["BlastRadius", "Reach", "address_of_url"]
+__all__ = ["BlastRadius", "ContainerReach", "Reach", "address_of_url"]
 
 _SECOND_NS: Final = 1_000_000_000
 _LOCAL_NAMES: Final = frozenset({"localhost", "localhost.localdomain", "ip6-localhost"})
 
 
 @dataclass(frozen=True, slots=True)
+class ContainerReach:
+    """A container that a fault hurts: its id, its name without a slash, and its labels as `key=value`."""
+
+    id: str
+    name: str
+    labels: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
 class Reach:
     """What one fault uses and what it hurts.
 
-    `control_url` is the admin URL it is steered through; `hurts` are the `host:port` addresses whose traffic suffers.
+    `control_url` is what it is steered through: an admin URL, the address of a Docker engine, or nothing where this host's
+    kernel is enough. `hurts` are the `host:port` addresses whose traffic suffers, `processes` the pids (each with
+    all below it) and `containers` the containers.
     """
 
     control_url: str
     hurts: tuple[str, ...] = ()
+    processes: tuple[int, ...] = ()
+    containers: tuple[ContainerReach, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class BlastRadius:
     """The bounds of one session.
 
-    `allow` names what may be touched beyond loopback: "host", "host:port", "10.1.0.0/16". `control_plane` holds
-    `host:port` addresses that no fault may hurt.
+    `allow` names what may be touched beyond loopback: "host", "host:port", "10.1.0.0/16", "container:NAME". `control_plane` holds
+    `host:port` addresses, and containers as "container:NAME" or "container:ID", that no fault may hurt. `labels` ("key=value", or "key"
+    for any value) are those of containers that may be hurt, `processes` the pids that may.
     """
 
     allow: frozenset[str] = frozenset()
     max_simultaneous: int = 8
     max_duration_ns: int = 600 * _SECOND_NS
     control_plane: frozenset[str] = frozenset()
+    labels: frozenset[str] = frozenset()
+    processes: frozenset[int] = frozenset()
 
     def refusal(self, reach: Reach, *, duration_ns: int, active: int) -> str | None:
         """Return why this fault is refused, in one sentence, or None. `active` counts the faults now in place."""
@@ -52,18 +71,49 @@ class BlastRadius:
                 f"a maximum duration of {duration_ns / _SECOND_NS:g} s is outside (0, "
                 f"{self.max_duration_ns / _SECOND_NS:g}] s"
             )
-        return self._refusal_of_addresses(reach)
+        return (
+            self._refusal_of_control(reach)
+            or self._refusal_of_addresses(reach)
+            or self._refusal_of_processes(reach.processes)
+            or next(filter(None, map(self._refusal_of_container, reach.containers)), None)
+        )
 
-    def _refusal_of_addresses(self, reach: Reach) -> str | None:
-        parts = urlsplit(reach.control_url)
-        if parts.scheme not in {"http", "https"} or not parts.hostname:
-            return f"the control address {parts.scheme}://… is not an http(s) URL with a host"
+    def _refusal_of_control(self, reach: Reach) -> str | None:
+        url, parts = reach.control_url, urlsplit(reach.control_url)
+        if (not url and reach.processes) or (parts.scheme == "unix" and parts.path.startswith("/")):
+            return None  # this host's kernel, or an engine behind a file of this host
+        if parts.scheme not in {"http", "https", "tcp"} or not parts.hostname:
+            return f"the control address {parts.scheme}://… is not an http(s) URL with a host, nor a Docker engine's"
         if parts.username is not None or parts.password is not None:
             return "the control URL carries credentials; give them as a token, so that journals stay free of them"
-        control = address_of_url(reach.control_url)
+        control = address_of_url(url)
         if not self._permits(control):
             return f"{control} is not on loopback; name it under `allow` to let faults be steered through it"
-        protected = {_canonical(address) for address in self.control_plane} | {_canonical(control)}
+        return None
+
+    def _refusal_of_processes(self, pids: tuple[int, ...]) -> str | None:
+        foreign = [str(pid) for pid in pids if pid not in self.processes]
+        if not foreign:
+            return None
+        return f"the process {', '.join(foreign)} is not one of the system under test"
+
+    def _refusal_of_container(self, container: ContainerReach) -> str | None:
+        names = {f"container:{container.name}", f"container:{container.id}"}
+        if names & self.control_plane:
+            return f"the container {container.name} belongs to the control plane; a fault there would cut the way to heal it"
+        keys = {label.partition("=")[0] for label in container.labels}
+        if names & self.allow or self.labels & (container.labels | keys):
+            return None
+        wanted = ", ".join(sorted(self.labels)) or "none is given"
+        return (
+            f"the container {container.name} bears no label of this run ({wanted}); "
+            f"name it as `container:{container.name}` under `allow` to let faults hurt it"
+        )
+
+    def _refusal_of_addresses(self, reach: Reach) -> str | None:
+        protected = {_canonical(address) for address in self.control_plane}
+        if reach.control_url and not reach.control_url.startswith("unix:"):
+            protected.add(_canonical(address_of_url(reach.control_url)))
         for address in reach.hurts:
             if _canonical(address) in protected:
                 return f"{address} belongs to the control plane; a fault there would cut the way to heal it"
@@ -79,10 +129,10 @@ class BlastRadius:
 
 
 def address_of_url(url: str) -> str:
-    """Return `host:port` of an http(s) URL, with the scheme's port where none is given."""
+    """Return `host:port` of a URL, with the scheme's port where none is given (`tcp` is Docker's)."""
     parts = urlsplit(url)
     host = parts.hostname or ""
-    port = parts.port or (443 if parts.scheme == "https" else 80)
+    port = parts.port or {"https": 443, "tcp": 2375}.get(parts.scheme, 80)
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 

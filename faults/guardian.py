@@ -53,7 +53,9 @@ _log = logging.getLogger("faults.guardian")
 
 def outcome_fields(outcome: UndoOutcome) -> dict[str, Any]:
     """Return an undo's outcome as fields of a journal record or a message."""
+    remark = {} if outcome.remark is None else {"remark": outcome.remark}
     return {
+        **remark,
         "clean": outcome.clean,
         "healed_at": outcome.healed,
         "verified_at": outcome.verified,

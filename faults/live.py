@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from faults.nemesis import Nemesis
+from faults.nemesis import Nemesis, Remarking
 from faults.undo import UNDO_KINDS, Undo, UndoOutcome, undo_until_clean
 
 __all__ = ["LiveFault", "outcome_of_message", "take_out", "words"]
@@ -54,7 +54,10 @@ async def take_out(live: LiveFault) -> UndoOutcome:
                 hi_ns = time.monotonic_ns()
                 if await live.nemesis.verify_healed():
                     verified = (hi_ns, time.monotonic_ns())
-                    return UndoOutcome(clean=True, healed=(lo_ns, hi_ns), verified=verified, rounds=1)
+                    remark = live.nemesis.remark if isinstance(live.nemesis, Remarking) else None
+                    return UndoOutcome(
+                        clean=True, healed=(lo_ns, hi_ns), verified=verified, rounds=1, remark=remark
+                    )
         except Exception as error:  # noqa: BLE001 - a nemesis that fails to heal must not stop the undo
             _log.warning("healing %s failed (%s); trying its undo", live.fault_id, words(error))
     return await asyncio.to_thread(

@@ -43,6 +43,7 @@ __all__ = [
     "Nemesis",
     "ProxyDownFault",
     "Reach",
+    "Remarking",
     "Step",
     "TargetBusy",
     "ToxicFault",
@@ -101,6 +102,15 @@ class Nemesis(Protocol):
 
     async def verify_healed(self) -> bool:
         """Ask the target whether it is gone."""
+
+
+@runtime_checkable
+class Remarking(Protocol):
+    """A nemesis that may find something worth telling while it heals, such as a target that somebody has removed."""
+
+    @property
+    def remark(self) -> str | None:
+        """What it found at its last `heal`; None where all was as expected."""
 
 
 @dataclass(slots=True)

@@ -284,6 +284,9 @@ class FaultSession:
         if not outcome.clean:
             self._step(live, "unhealed", (now_ns, now_ns), {**detail, "error": outcome.error})
             return False
+        if outcome.remark is not None:
+            _log.warning("healing %s: %s", live.fault_id, outcome.remark)
+            detail = {**detail, "remark": outcome.remark}
         self._bury(live, {**detail, **outcome_fields(outcome)})
         self._emit(live, "healed", outcome.healed or (now_ns, now_ns), {**detail, "rounds": outcome.rounds})
         self._emit(live, "verified", outcome.verified or (now_ns, now_ns), detail)

@@ -44,7 +44,7 @@ class UndoOutcome:
     """What became of one undo. Intervals are CLOCK_MONOTONIC nanoseconds [lo, hi].
 
     `healed` brackets the request that took the fault away (or, had it gone before, the first that found it gone);
-    `verified` the last look that found it clean.
+    `verified` the last look that found it clean. `remark` is what is worth telling besides, such as a target that is gone.
     """
 
     clean: bool
@@ -53,6 +53,7 @@ class UndoOutcome:
     rounds: int
     fallback_used: bool = False
     error: str | None = None
+    remark: str | None = None
 
 
 @dataclass(slots=True)

@@ -4,7 +4,7 @@
 
 import pytest
 
-from faults.blast_radius import BlastRadius, Reach, address_of_url
+from faults.blast_radius import BlastRadius, ContainerReach, Reach, address_of_url
 from faults.redact import REDACTED, redact
 from faults.undo import UNDO_KINDS, Undo, UndoFailed, UndoKind, undo_until_clean
 
@@ -21,6 +21,10 @@ def refusal(hurts=(), control="http://127.0.0.1:8474", duration_ns=S, active=0, 
 def test_blast_radius_permits_loopback(host):
     """Loopback in all its spellings needs no permission."""
     assert refusal([f"{host}:80"], control=f"http://{host}:8474") is None
+
+
+def radius_refusal(reach, **bounds):
+    return BlastRadius(**bounds).refusal(reach, duration_ns=S, active=0)
 
 
 @pytest.mark.parametrize(
@@ -70,10 +74,39 @@ def test_blast_radius_bounds_number_and_duration():
     assert "duration" in refusal(duration_ns=0)
 
 
-@pytest.mark.parametrize("url", ["ftp://127.0.0.1", "127.0.0.1:8474", "http://", "unix:///run/x"])
+@pytest.mark.parametrize("url", ["ftp://127.0.0.1", "127.0.0.1:8474", "http://", "unix:run", ""])
 def test_blast_radius_wants_an_http_url_with_a_host(url):
-    """Anything else cannot be judged, so it is refused."""
+    """Anything else but an engine's socket file cannot be judged, so it is refused."""
     assert "URL" in refusal(control=url)
+
+
+def test_blast_radius_lets_engines_be_asked_on_this_host_only():
+    """A socket file is of this host; over TCP an engine is as foreign as any other address."""
+    assert refusal(control="unix:///run/docker.sock") is None
+    assert refusal(control="tcp://127.0.0.1:2375") is None
+    assert "10.0.0.1:2375" in refusal(control="tcp://10.0.0.1")
+
+
+def test_blast_radius_permits_processes_of_the_system_only():
+    """Pids that are named, and no others; the kernel needs no address."""
+    assert radius_refusal(Reach("", processes=(7,)), processes=frozenset({7, 8})) is None
+    assert "7, 9" in radius_refusal(Reach("", processes=(7, 8, 9)), processes=frozenset({8}))
+    assert "URL" in radius_refusal(Reach(""), processes=frozenset({8}))
+
+
+def test_blast_radius_permits_containers_by_label_or_by_name():
+    """A label with its value, a label with any, or the name; never the control plane."""
+    reach = Reach(
+        "unix:///run/docker.sock", containers=(ContainerReach("id1", "db", frozenset({"project=a", "x=y"})),)
+    )
+    assert "no label" in radius_refusal(reach)
+    assert "no label" in radius_refusal(reach, labels=frozenset({"project=b"}))
+    assert radius_refusal(reach, labels=frozenset({"project=a"})) is None
+    assert radius_refusal(reach, labels=frozenset({"project"})) is None
+    assert radius_refusal(reach, allow=frozenset({"container:db"})) is None
+    for protected in ("container:db", "container:id1"):
+        why = radius_refusal(reach, labels=frozenset({"project"}), control_plane=frozenset({protected}))
+        assert "control plane" in why
 
 
 def test_blast_radius_refuses_credentials_in_the_url_without_repeating_them():

@@ -1,0 +1,147 @@
+"""Undoing faults on processes of this host: letting frozen ones run on, and bringing killed ones back. Synchronous, standard library only.
+
+Frozen: `args.processes` are [pid, start] pairs as `prepare` saw them. Those of them that still are the same processes, and whatever
+descends from them by now, get SIGCONT. A process that has ended, or whose pid belongs to another one, is left alone and counts as healed.
+
+Killed: `args.command` starts the process again, in a session of its own, unless `args.ready` (host:port) accepts connections. Guardian, session
+and a later sweep may all try; `args.note` is a file under whose lock they do, and which says what was started, so that only one is. The
+command gets this process's environment: nothing of it is in the journal, so secrets belong in files.
+"""
+
+import contextlib
+import fcntl
+import json
+import os
+import signal
+import socket
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
+from faults.undo.model import Undo
+from faults.undo.process_table import Entry, descendants, read_table
+from faults.undo.toxiproxy import UndoFailed
+
+__all__ = ["accepts", "is_revived", "resume", "revive", "runs"]
+
+_READY_S: Final = 5.0
+_KNOCK_S: Final = 0.5
+_POLL_S: Final = 0.02
+
+
+def resume(undo: Undo) -> bool:
+    """Send SIGCONT to the frozen processes; True if there were any."""
+    stopped = _stopped(undo)
+    for entry in reversed(stopped):  # children first: a parent that runs may look at them
+        try:
+            os.kill(entry.pid, signal.SIGCONT)
+        except ProcessLookupError:
+            continue
+        except OSError as error:
+            raise UndoFailed(f"process {entry.pid} cannot be let run on: {error.strerror}") from error
+    return bool(stopped)
+
+
+def runs(undo: Undo) -> bool:
+    """Ask whether none of the processes is frozen any more."""
+    return not _stopped(undo)
+
+
+def _stopped(undo: Undo) -> list[Entry]:
+    table = _table()
+    same = [int(pid) for pid, start in undo.args["processes"] if pid in table and table[pid].start == start]
+    return [entry for entry in descendants(table, same) if entry.is_stopped]
+
+
+def revive(undo: Undo) -> bool:
+    """Start the process again, unless it is there, and wait until it accepts connections; True if it was started."""
+    if accepts(undo):
+        return False
+    with _note(undo) as note:
+        if accepts(undo):
+            return False
+        started = None if _is_same(note.get("pid"), note.get("start")) else _start(undo, note)
+        until_s = time.monotonic() + _READY_S
+        while not accepts(undo):
+            # A command that returns has started something that lives on by itself, or has failed.
+            if started is not None and started.poll() not in {None, 0}:
+                raise UndoFailed(f"{undo.args['command'][0]} ended with exit code {started.returncode}")
+            if time.monotonic() > until_s:
+                raise UndoFailed(
+                    f"{undo.args['ready']} accepts no connections {_READY_S:g} s after the start"
+                )
+            time.sleep(_POLL_S)
+        # Whoever waited for the lock finds that it accepts, and starts nothing.
+        Path(str(undo.args["note"])).unlink(missing_ok=True)
+        return True
+
+
+def is_revived(undo: Undo) -> bool:
+    """Ask whether the process accepts connections again."""
+    return accepts(undo)
+
+
+def accepts(undo: Undo) -> bool:
+    """Ask whether somebody accepts connections at `args.ready`."""
+    host, _, port = str(undo.args["ready"]).rpartition(":")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=_KNOCK_S).close()
+    except OSError:
+        return False
+    return True
+
+
+@contextlib.contextmanager
+def _note(undo: Undo) -> Iterator[dict[str, Any]]:
+    """Hold the note's lock; what is in the note, to be changed."""
+    try:
+        descriptor = os.open(str(undo.args["note"]), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise UndoFailed(f"the note {undo.args['note']} cannot be opened: {error.strerror}") from error
+    with os.fdopen(descriptor, "r+") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        try:
+            found = json.loads(file.read() or "{}")
+        except ValueError:
+            found = {}
+        note = found if isinstance(found, dict) else {}
+        try:
+            yield note
+        finally:
+            file.seek(0)
+            file.truncate()
+            json.dump(note, file)
+
+
+def _start(undo: Undo, note: dict[str, Any]) -> subprocess.Popen[bytes]:
+    try:
+        process = subprocess.Popen(
+            [str(word) for word in undo.args["command"]],
+            cwd=undo.args.get("cwd"),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+    except OSError as error:
+        raise UndoFailed(f"{undo.args['command'][0]} cannot be started: {error}") from error
+    # It outlives us if need be; should it end first, it is reaped.
+    threading.Thread(target=process.wait, name="reaper", daemon=True).start()
+    entry = _table().get(process.pid)
+    note |= {"pid": process.pid, "start": None if entry is None else entry.start}
+    return process
+
+
+def _is_same(pid: Any, start: Any) -> bool:
+    entry = _table().get(pid) if isinstance(pid, int) else None
+    return entry is not None and entry.start == start and not entry.is_over
+
+
+def _table() -> dict[int, Entry]:
+    try:
+        return read_table()
+    except (OSError, subprocess.SubprocessError, ValueError, IndexError) as error:
+        raise UndoFailed(f"processes cannot be read: {error}") from error

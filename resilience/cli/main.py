@@ -11,6 +11,7 @@ from typing import Annotated
 
 import typer
 
+from resilience.cli.history import compare, history_app
 from resilience.cli.judge import judge, report
 from resilience.cli.lab import lab_app
 from resilience.cli.logs import LogFormat, configure_logs
@@ -35,7 +36,9 @@ app.command(
 )(proxy)
 app.command()(undo)
 app.command()(verify_trace)
+app.command()(compare)
 app.add_typer(lab_app, name="lab")
+app.add_typer(history_app, name="history")
 app.add_typer(plan_app, name="plan")
 
 

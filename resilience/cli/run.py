@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from resilience.cli.history import remember
 from resilience.cli.jobs import Job, run_jobs
 from resilience.cli.outcomes import Outcome, print_outcomes, reason_of, write_outcomes
 from resilience.cli.place import Fallback, Place, StackKind, check_jobs, check_stack, placed
@@ -142,6 +143,8 @@ def _run_one(name: str, loaded: LoadedPlan, place: Place, options: RunOptions, s
         complain(f"{type(error).__name__}: {error}")
         return Outcome(name, Verdict.ABORTED, reason=f"{type(error).__name__}: {error}")
     verdict = _judged(options.folder, ending)
+    if (options.folder / "verdict.json").is_file():
+        remember(options.folder)
     return Outcome(name, verdict, options.folder, reason_of(options.folder) or ending.detail)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from resilience.lab.autoscaler import AutoscalePolicy
 from resilience.lab.embedded import EmbeddedStack
 from resilience.lab.external import ExternalStack
 from resilience.lab.system import Instance, ProxyPoint, Stack, System
@@ -31,7 +32,9 @@ def make_stack(kind: str, plan: Plan, target: System | None = None, notice: str 
         from resilience.lab.compose.stack import ComposeStack
 
         return ComposeStack(gateways=gateways, breaker=breaker)
-    return EmbeddedStack(gateways=gateways, breaker=breaker)
+    settings, scaled = (lab.settings.given(), lab.autoscale) if lab else ({}, None)
+    policy = None if scaled is None else AutoscalePolicy(scaled.most, scaled.per_gateway, least=gateways)
+    return EmbeddedStack(gateways=gateways, breaker=breaker, settings=settings, autoscale=policy)
 
 
 def external_system(plan: Plan, target: System | None) -> System:

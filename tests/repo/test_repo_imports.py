@@ -46,6 +46,7 @@ PURE = (
     "resilience/metrics/",
     "resilience/breaker/",
     "resilience/analysis/",
+    "resilience/history/",
     "resilience/run/judge.py",
     "resilience/run/abort.py",
     "resilience/run/ending.py",
@@ -56,6 +57,7 @@ PURE = (
 PURE_EXCEPT = (
     "resilience/breaker/observers/",  # edges: they listen and poll
     "resilience/plan/files.py",  # reads plans, overlays and data files
+    "resilience/history/store.py",  # a file of SQLite
     "resilience/report/live.py",  # serves the page while a run goes on
 )
 JOINERS = ("resilience/run/", "resilience/cli/", "resilience/pytest_plugin")

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from faults.redact import REDACTED, redact
+from resilience.plan.schema.breakers import REMOTE_KEYS
 from resilience.plan.variables import around_variables, with_variables_aside
 
 _HTTP_TEXTS = ("url", "headers", "json", "data")
@@ -32,9 +33,25 @@ def recordable(written: Mapping[str, Any], filled: Mapping[str, Any]) -> dict[st
             name: _stimulus(written["stimulus"][name], stimulus)
             for name, stimulus in filled["stimulus"].items()
         }
+    if filled.get("breakers"):
+        recorded["breakers"] = {
+            name: _breaker(written["breakers"][name], breaker) for name, breaker in filled["breakers"].items()
+        }
     if filled.get("external") is not None:
         recorded["external"] = _external(written["external"], filled["external"])
     return recorded
+
+
+def _breaker(written: Mapping[str, Any], filled: Mapping[str, Any]) -> dict[str, Any]:
+    """Addresses of observers are somebody's, too."""
+    if not isinstance(filled.get("observe"), dict):
+        return dict(filled)
+    before, after = written["observe"], filled["observe"]
+    observe = _texts(REMOTE_KEYS, before, after)
+    for key in REMOTE_KEYS:
+        if isinstance(after.get(key), dict):
+            observe[key] = _texts(("url",), before[key], after[key])
+    return {**filled, "observe": observe}
 
 
 def _stimulus(written: Mapping[str, Any], filled: Mapping[str, Any]) -> dict[str, Any]:

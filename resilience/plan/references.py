@@ -57,6 +57,8 @@ def _of_parts(plan: Plan) -> Iterator[Reference]:
     for name, breaker in plan.breakers.items():
         if breaker.load not in plan.stimulus:
             yield Reference(("breakers", name, "load"), "load", breaker.load)
+        if breaker.instances is not None and breaker.instances.service is not None:
+            yield Reference(("breakers", name, "instances", "service"), "service", breaker.instances.service)
         if breaker.observe.wire is not None:
             yield Reference(("breakers", name, "observe", "wire"), "proxy", breaker.observe.wire)
     for index, abort in enumerate(plan.abort):

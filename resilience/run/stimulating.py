@@ -85,6 +85,4 @@ def _healthy(stimulus: Stimulus) -> Healthy:
 
 def _rejection(stimulus: Stimulus) -> Rejection:
     told = stimulus.rejected
-    if told == "any":
-        return Rejection()
     return Rejection(told.status, next(iter(told.header.items())) if told.header else None)

@@ -1,0 +1,141 @@
+"""Asks an address again and again, and lets a pure reader make lines of the answers.
+
+A reader is told when the answer was asked for and when it had been read: what it says was true somewhere in between. It may remember earlier
+answers (a ring, counters). Failed attempts are one gap, told when there is an answer again or observing ends; with the first answer
+after a gap a reader is told to `forget`, so that it does not take what it missed for what never was.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final, Protocol
+
+import aiohttp
+
+from resilience.breaker.observers.base import TROUBLE, Emit, now_ns, session
+
+Line = dict[str, Any]
+_MOST_BYTES: Final = 8 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """Whose breaker is observed: our name for it, its name there, and the instance."""
+
+    breaker: str
+    name: str
+    instance: str | None  # None: there is but one, or nobody knows
+
+
+class Reader(Protocol):
+    """Makes lines of the run record out of one answer."""
+
+    def read(self, text: str, at: tuple[int, int]) -> Iterable[Line]:
+        """Lines of an answer that was asked for and read at `at`; ValueError, KeyError or TypeError where it is none."""
+
+    def forget(self) -> None:
+        """Answers were missed: compare the next one with nothing."""
+
+
+class PolledObserver:
+    """Polls one address for one instance."""
+
+    def __init__(self, reads: str, url: str, subject: Subject, reader: Reader, *, interval_s: float) -> None:
+        self._reads = reads  # events or poll: what is missing where answers are
+        self._url = url
+        self._subject = subject
+        self._reader = reader
+        self._interval_s = interval_s
+        self._missed = 0
+        self._missing_since_ns = 0
+
+    @property
+    def source(self) -> Mapping[str, str]:
+        """What a gap of this observer is a gap of."""
+        return source_of(self._reads, self._subject)
+
+    async def run(self, emit: Emit) -> None:
+        """Emit lines until cancelled."""
+        async with session(2.0) as client:
+            try:
+                while True:
+                    await self._once(client, emit)
+                    await asyncio.sleep(self._interval_s)
+            finally:
+                self._report_missed(emit)
+
+    async def _once(self, client: aiohttp.ClientSession, emit: Emit) -> None:
+        asked_ns = now_ns()
+        try:
+            async with client.get(self._url) as response:
+                response.raise_for_status()
+                body = await response.content.read(_MOST_BYTES)
+                while piece := await response.content.read(_MOST_BYTES):
+                    body += piece
+            if self._missed:
+                self._reader.forget()
+            lines = list(self._reader.read(body.decode("utf-8", "replace"), (asked_ns, now_ns())))
+        except (*TROUBLE, AttributeError):
+            self._missed += 1
+            self._missing_since_ns = self._missing_since_ns or asked_ns
+            return
+        self._report_missed(emit)
+        for line in lines:
+            emit(line)
+
+    def _report_missed(self, emit: Emit) -> None:
+        if self._missed:
+            at = [self._missing_since_ns, now_ns()]
+            emit({"kind": "gap", **self.source, "lost": self._missed, "at": at})
+            self._missed = self._missing_since_ns = 0
+
+
+def source_of(reads: str, subject: Subject) -> Mapping[str, str]:
+    """What a gap of an observer that reads `events` or states (`poll`) is a gap of."""
+    whose = {} if subject.instance is None else {"instance": subject.instance}
+    return {"source": reads, "breaker": subject.breaker, **whose}
+
+
+def state_line(subject: Subject, state: str, at: tuple[int, int], observer: str, **more: Any) -> Line:
+    """A state that was read."""
+    return {
+        "kind": "breaker.state",
+        "breaker": subject.breaker,
+        "instance": subject.instance,
+        "boot": None,
+        "state": state,
+        "at": list(at),
+        "source": "poll",
+        "observer": observer,
+        **more,
+    }
+
+
+def transition_line(subject: Subject, before: str, after: str, at: tuple[int, int], observer: str) -> Line:
+    """A change that was told."""
+    return {
+        "kind": "breaker.transition",
+        "breaker": subject.breaker,
+        "instance": subject.instance,
+        "boot": None,
+        "from": before,
+        "to": after,
+        "at": list(at),
+        "source": "events",
+        "observer": observer,
+    }
+
+
+def gap_line(subject: Subject, at: tuple[int, int], observer: str) -> Line:
+    """Events were lost, nobody knows how many."""
+    return {
+        "kind": "gap",
+        "source": "events",
+        "observer": observer,
+        "breaker": subject.breaker,
+        "instance": subject.instance,
+        "lost": None,
+        "at": list(at),
+    }

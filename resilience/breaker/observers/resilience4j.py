@@ -1,0 +1,74 @@
+"""Resilience4j, seen through Spring Boot's actuator: `/circuitbreakers` says the state, `/circuitbreakerevents` what happened.
+
+The event endpoint shows a ring (`eventConsumerBufferSize`, 100 unless configured) that all kinds of events share, successes and errors
+too: under load a transition may be pushed out between two readings. The ring is compared with what was read before, and where the two do
+not meet, that is a gap, which keeps the verifier from judging by what it did not see. Events carry the wall clock of the
+service; `clocks` places them on ours.
+
+Transitions of an operator (to forced open, disabled, metrics only, or a reset) are told as what they are.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any, Final
+
+from resilience.breaker.observers.base import state_name
+from resilience.breaker.observers.clocks import WallClock, wall_ns
+from resilience.breaker.observers.polling import Line, Subject, gap_line, state_line, transition_line
+from resilience.breaker.observers.rings import Ring
+
+OBSERVER: Final = "actuator"
+
+
+class ActuatorStates:
+    """Reads `{actuator}/circuitbreakers`."""
+
+    def __init__(self, subject: Subject) -> None:
+        self._subject = subject
+
+    def read(self, text: str, at: tuple[int, int]) -> Iterator[Line]:
+        """The state of the breaker; KeyError where there is none of that name."""
+        state = json.loads(text)["circuitBreakers"][self._subject.name]["state"]
+        yield state_line(self._subject, _state(state), at, OBSERVER)
+
+    def forget(self) -> None:
+        """Each reading stands for itself."""
+
+
+class ActuatorEvents:
+    """Reads `{actuator}/circuitbreakerevents/{name}`."""
+
+    def __init__(self, subject: Subject) -> None:
+        self._subject = subject
+        self._ring: Ring[str] = Ring()
+        self._clock = WallClock()
+        self._read_ns = 0
+
+    def read(self, text: str, at: tuple[int, int]) -> Iterator[Line]:
+        """Transitions since the last reading, and a gap before them where events may have been pushed out."""
+        told = [
+            e
+            for e in json.loads(text)["circuitBreakerEvents"]
+            if e["circuitBreakerName"] == self._subject.name
+        ]
+        # Kept as text: two readings are compared entry by entry.
+        fresh, lost = self._ring.read([json.dumps(event, sort_keys=True) for event in told])
+        since_ns, self._read_ns = self._read_ns, at[0]
+        if lost:
+            yield gap_line(self._subject, (since_ns, at[1]), OBSERVER)
+        for entry in fresh:
+            event = json.loads(entry)
+            when = self._clock.place(wall_ns(event["creationTime"]), since_ns, at[1])
+            if event.get("stateTransition"):
+                before, _, after = str(event["stateTransition"]).partition("_TO_")
+                yield transition_line(self._subject, _state(before), _state(after), when, OBSERVER)
+
+    def forget(self) -> None:
+        """The ring goes on meanwhile: whether it was read in time is seen from the ring itself."""
+
+
+def _state(word: Any) -> str:
+    # Metrics only: it counts, and lets everything through.
+    return "disabled" if str(word).upper() == "METRICS_ONLY" else state_name(str(word))

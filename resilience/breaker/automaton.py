@@ -23,10 +23,11 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from resilience.breaker import starts
-from resilience.breaker.configuration import NEVER_NS, VAGUE, Clock, Key, Reported, Result, Running
+from resilience.breaker.configuration import VAGUE, Clock, Key, Reported, Result, Running
+from resilience.breaker.counting import due_by, holds, periods, pushed, resolved, tally
 from resilience.breaker.observation import Interval
 from resilience.breaker.spec import BreakerSpec
-from resilience.breaker.window import Count, Timed, above, empty, unknown
+from resilience.breaker.window import Timed, empty, unknown
 
 __all__ = ["Automaton", "Clock", "Key", "Reported", "Result", "relax"]
 
@@ -85,7 +86,7 @@ class Automaton:
         clock = clock._replace(now_ns=at)
         if key.state == "closed":
             if at <= clock.due_ns or "R3" in self.relaxed:
-                yield from self._periods(key, clock, by) if self._by_activity else ((key, clock),)
+                yield from periods(self.spec, key, clock, by) if self._by_activity else ((key, clock),)
         elif key.state == "open":
             if "R4" in self.relaxed:
                 yield key, clock
@@ -130,7 +131,9 @@ class Automaton:
         if self.reported is not None and key.used < len(self.reported):
             report = self.reported[key.used]
             if report.manual and report.before == key.state:
-                yield from self._change(key, clock, by, report.after, running, by_hand=True)
+                for nth in {1, key.nth}:  # nobody promises what a hand does to the count of openings
+                    before = key._replace(nth=nth)
+                    yield from self._change(before, clock, by, report.after, running, by_hand=True)
         if key.state == "open" and spec.entry != "lazy":
             yield from self._enter_half_open(key, clock, by, running)
         elif key.state == "half_open" and spec.dwell_ns is not None:
@@ -139,7 +142,7 @@ class Automaton:
                 begun = clock._replace(now_ns=max(clock.now_ns, earliest))
                 after = self._reopened(key) if spec.dwell_leads_to == "open" else key
                 yield from self._change(after, begun, by, spec.dwell_leads_to, running)
-        elif key.state == "closed" and spec.evaluation_ns and self._holds(key, by)[0]:
+        elif key.state == "closed" and spec.evaluation_ns and holds(spec, key, by)[0]:
             yield from self._change(key, clock, by, "open", running)
 
     @property
@@ -169,7 +172,7 @@ class Automaton:
 
     # ---- outcomes
 
-    def outcome(  # noqa: C901, PLR0912 - the guards about stale, neutral and late outcomes belong side by side
+    def outcome(
         self,
         key: Key,
         clock: Clock,
@@ -185,13 +188,36 @@ class Automaton:
         if at > by.hi_ns:
             return
         clock = clock._replace(now_ns=at)
+        if key.state == "half_open" and self._counts and self.habit != "slot_kept":
+            for freed in self._freed(key, result.what, stale=stale):
+                yield from self._taken(freed, clock, by, result, stale, running, unseen)
+            return
+        yield from self._taken(key, clock, by, result, stale, running, unseen)
+
+    def _freed(self, key: Key, what: str, *, stale: bool) -> Iterator[Key]:
+        """The permit that an ended call gives back; where all are counted, only a call without a result does."""
+        spec = self.spec
+        neutral = what == "neutral"
+        if not stale:
+            admitted = max(0, key.admitted - 1) if neutral and spec.probes == "total" else key.admitted
+            yield key._replace(
+                flying=key.flying - (key.flying > 0 or spec.stale_frees_permit), admitted=admitted
+            )
+            return
+        if spec.stale_frees_permit:
+            key = key._replace(flying=key.flying - 1)
+        yield key
+        if neutral and spec.probes == "total" and spec.stale != "ignored":
+            yield key._replace(admitted=max(0, key.admitted - 1))
+
+    def _taken(  # noqa: C901 - the guards about stale, neutral and late outcomes belong side by side
+        self, key: Key, clock: Clock, by: Interval, result: Result, stale: bool, running: Running, unseen: int
+    ) -> Iterator[tuple[Key, Clock]]:
         spec, what = self.spec, result.what
-        if key.state == "half_open" and not stale and self._counts and self.habit != "slot_kept":
-            key = key._replace(flying=max(0, key.flying - 1))
         late = key.state == "open" and what == "failure" and spec.late_failure_restarts_wait
-        if stale and spec.stale == "ignored" and not late:
+        if stale and spec.stale != "counted" and not late:
             yield key, clock
-            if "R13" not in self.relaxed:
+            if spec.stale == "ignored" and "R13" not in self.relaxed:
                 return
         elif stale and "R13" in self.relaxed:
             yield key, clock
@@ -202,7 +228,7 @@ class Automaton:
         for kind in ("success", "failure") if what == "neutral" else (what,):
             taken = result if kind == what else result._replace(what=kind)
             if spec.window_survives and isinstance(key.window, Timed) and key.state != "closed":
-                key = self._pushed(key, clock, taken)
+                key = pushed(spec, key, clock, taken)
             if key.state == "closed":
                 yield from self._while_closed(key, clock, by, taken, running, unseen)
             elif key.state == "half_open":
@@ -217,86 +243,17 @@ class Automaton:
     ) -> Iterator[tuple[Key, Clock]]:
         spec = self.spec
         failed = result.what == "failure"
-        for before, began in self._periods(key, clock, by):
-            after, may, must = self._tally(before, began, by, result, unseen)
+        for before, began in periods(self.spec, key, clock, by):
+            after, may, must = tally(spec, before, began, by, result, unseen=unseen, habit=self.habit)
             if spec.trips_on == "failure" and not failed:
                 may = must = False
             if spec.evaluation_ns:
-                yield after, began._replace(due_ns=self._due(after, began, by, must=must))
+                yield after, began._replace(due_ns=due_by(spec, after, began, by, must=must))
                 continue
             if may or ("R2" in self.relaxed and failed):
                 yield from self._change(after._replace(nth=1), began, by, "open", running)
             if not must or "R3" in self.relaxed:
                 yield after, began
-
-    def _periods(self, key: Key, clock: Clock, by: Interval) -> Iterator[tuple[Key, Clock]]:
-        """A window that begins anew each period, as it may stand at some instant of `by`."""
-        spec = self.spec
-        if not spec.tumbling or not spec.window_ns:
-            yield key, clock
-            return
-        period = spec.window_ns
-        surely = (clock.now_ns - clock.since_hi - spec.eps_ns) // period
-        perhaps = (by.hi_ns - clock.since_lo + spec.eps_ns) // period
-        if surely < 1:
-            yield key, clock
-        if perhaps >= 1:
-            began = Interval(clock.now_ns, max(clock.now_ns, by.hi_ns))
-            if spec.tumbling_from == "closing":
-                lo = clock.since_lo + max(surely, 1) * period
-                began = Interval(lo, max(lo, clock.since_hi + perhaps * period))
-            yield (
-                key._replace(failures=0, window=empty(spec)),
-                Clock(clock.now_ns, began.lo_ns, began.hi_ns, clock.due_ns),
-            )
-
-    def _tally(
-        self, key: Key, clock: Clock, by: Interval, result: Result, unseen: int
-    ) -> tuple[Key, bool, bool]:
-        """The key with one outcome more, and whether that may trip it, and whether it must."""
-        spec = self.spec
-        failed = result.what == "failure"
-        if spec.trip == "never":
-            return key, False, False
-        if spec.trip == "consecutive":
-            if not failed and self.habit != "success_fails":
-                if self.habit == "cumulative":
-                    return key, False, False
-                return key._replace(failures=0) if key.failures else key, False, False
-            count = min(key.failures + 1, spec.failures)
-            return key._replace(failures=count), count >= spec.failures, count >= spec.failures
-        after = self._pushed(key, clock, result)
-        if isinstance(after.window, Count):
-            return after, *after.window.trips(spec)
-        assert after.window is not None
-        return after, *after.window.trips(spec, Interval(clock.now_ns, by.hi_ns), unseen)
-
-    def _pushed(self, key: Key, clock: Clock, result: Result) -> Key:
-        failed = result.what == "failure"
-        if isinstance(key.window, Count):
-            return key._replace(window=key.window.push(self.spec, failed=failed, slow=result.slow))
-        assert key.window is not None
-        window = key.window.push(self.spec, result.at, clock.now_ns, failed=failed, slow=result.slow)
-        return key._replace(window=window)
-
-    def _holds(self, key: Key, at: Interval) -> tuple[bool, bool]:
-        """Whether the trip condition may hold at some instant of `at`, and whether it must throughout."""
-        spec = self.spec
-        if isinstance(key.window, Count):
-            return key.window.trips(spec)
-        if key.window is not None:
-            return key.window.trips(spec, at)
-        reached = spec.trip == "consecutive" and key.failures >= spec.failures
-        return reached, reached
-
-    def _due(self, key: Key, clock: Clock, by: Interval, *, must: bool) -> int:
-        """When a breaker that looks from time to time must have seen that its condition holds."""
-        if not must:
-            return NEVER_NS
-        due = by.hi_ns + self.spec.evaluation_ns + self.spec.eps_ns
-        if not self._holds(key, Interval(clock.now_ns, due))[1]:
-            return NEVER_NS
-        return min(clock.due_ns, due)
 
     def _while_half_open(
         self, key: Key, clock: Clock, by: Interval, result: Result, running: Running
@@ -311,7 +268,7 @@ class Automaton:
         good, bad = key.good + (not failed), key.failures + failed
         if spec.close_ratio is not None or spec.successes_of is not None:
             after = key._replace(good=good, failures=bad, slow=key.slow + result.slow)
-            to = self._resolved(good, bad, after.slow)
+            to = resolved(spec, good, bad, after.slow)
             if not to:
                 yield after, clock
             else:
@@ -327,20 +284,6 @@ class Automaton:
                 yield from self._change(key, clock, by, "closed", running)
             if good < spec.successes or "R10" in self.relaxed:
                 yield key._replace(good=min(good, spec.successes)), clock
-
-    def _resolved(self, good: int, bad: int, slow: int) -> str:
-        """Where so many results lead a breaker that counts its probes; "" while it waits for more."""
-        spec = self.spec
-        if spec.successes_of is not None:
-            if good >= spec.successes:
-                return "closed"
-            return "open" if bad > spec.successes_of - spec.successes else ""
-        total = good + bad
-        if total < (spec.permitted or 1):
-            return ""
-        assert spec.close_ratio is not None
-        dragging = spec.slow_ratio is not None and above(spec, spec.slow_ratio, slow, total)
-        return "open" if dragging or above(spec, spec.close_ratio, bad, total) else "closed"
 
     def _reopened(self, key: Key) -> Key:
         return key._replace(nth=key.nth + 1) if self.spec.backoff != 1.0 else key
@@ -358,28 +301,41 @@ class Automaton:
                 yield from self._change(key, clock, by, "open", running)
             else:
                 yield key, Clock(clock.now_ns, clock.now_ns, by.hi_ns)
-            if "R7" not in self.relaxed:
+            if "R7" not in self.relaxed and not self.spec.late_failure_may_restart:
                 return
         yield key, clock
 
     # ---- changes of state
 
-    def _change(  # noqa: C901 - what a change takes from the reports and what it leaves behind
+    def _change(
         self, key: Key, clock: Clock, by: Interval, to: str, running: Running, *, by_hand: bool = False
     ) -> Iterator[tuple[Key, Clock]]:
         """Enter a state at some instant of `by`; where the breaker reports changes, by using up the next report."""
         lo, hi = max(clock.now_ns, by.lo_ns), by.hi_ns
-        used = key.used
-        if self.reported is not None and "R17" not in self.relaxed:
-            if used >= len(self.reported):
-                return
-            report = self.reported[used]
-            if (report.before, report.after) != (key.state, to) or report.manual != by_hand:
-                return
-            lo, hi = max(lo, report.at.lo_ns), min(hi, report.at.hi_ns)
-            used += 1
-        if lo > hi:
+        if self.reported is None or "R17" in self.relaxed:
+            yield from self._entered(key, Interval(lo, hi), to, running, key.used) if lo <= hi else ()
             return
+        state = key.state
+        if self.spec.half_open_event == "none":
+            # What only a reader would have noticed nobody may have: half-open, and what follows it, as seen from outside.
+            told = self.reported[key.used - 1].after if key.used else "closed"
+            state = "open" if state == "half_open" and told == "open" else state
+            if lo <= hi and to in {"half_open", state}:
+                yield from self._entered(key, Interval(lo, hi), to, running, key.used)
+        if key.used >= len(self.reported):
+            return
+        report = self.reported[key.used]
+        if (report.before, report.after) != (state, to) or report.manual != by_hand:
+            return
+        lo, hi = max(lo, report.at.lo_ns), min(hi, report.at.hi_ns)
+        if lo <= hi:
+            yield from self._entered(key, Interval(lo, hi), to, running, key.used + 1)
+
+    def _entered(
+        self, key: Key, at: Interval, to: str, running: Running, used: int
+    ) -> Iterator[tuple[Key, Clock]]:
+        """What a change takes with it and what it leaves behind."""
+        lo, hi = at.lo_ns, at.hi_ns
         old: frozenset[int] = frozenset() if self.anonymous else running()
         kept = self.spec.window_survives or self.habit == "count_survives"
         window = key.window if kept else empty(self.spec)

@@ -40,13 +40,14 @@ def _all(automaton: Automaton, outcomes: Collection[str]) -> Iterator[Change]:
     yield _with(automaton, "R3", "it never opens", trip="never", window_survives=False)
     yield from _waits(automaton)
     yield from _half_open(automaton)
-    flipped = "ignored" if spec.stale == "counted" else "counted"
-    yield _with(automaton, "R13", f"stale outcomes are {flipped}", stale=flipped)
+    if spec.stale != "either":
+        flipped = "ignored" if spec.stale == "counted" else "counted"
+        yield _with(automaton, "R13", f"stale outcomes are {flipped}", stale=flipped)
     for outcome in ("cancelled", "excluded"):
         if outcome in outcomes:
             taken = getattr(spec, f"{outcome}_as")
             for kind in ("failure", "success", "neutral"):
-                if kind != taken:
+                if taken not in {kind, "any"}:
                     yield _with(
                         automaton, "R14", f"{outcome} calls count as {kind}", **{f"{outcome}_as": kind}
                     )
@@ -113,7 +114,7 @@ def _half_open(automaton: Automaton) -> Iterator[Change]:
     if spec.permitted is not None:
         for more in (spec.permitted + 1, spec.permitted + 2):
             yield _with(automaton, "R8", f"permitted = {more}", permitted=more)
-        yield _with(automaton, "R8", "permitted is unbounded", permitted=None, close_ratio=None)
+        yield _with(automaton, "R8", "permitted is unbounded", permitted=None, close_ratio=None, results=None)
         yield _habit(automaton, "R9", "an ended probe keeps its slot", "slot_kept")
     if spec.close_ratio is not None:
         yield from _by_ratio(automaton, spec)

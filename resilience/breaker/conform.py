@@ -162,11 +162,13 @@ def _unfit(track: Track, spec: BreakerSpec) -> str:
 
 
 def _reclassified(track: Track, spec: BreakerSpec) -> Track:
-    fixed = {"success", "failure", "neutral"}
+    classified = {"timeout", "cancelled", "excluded"}
     return replace(
         track,
         calls=tuple(
-            replace(c, kind=spec.classify(c.outcome)) if c.kind in fixed and c.outcome != "unknown" else c
+            replace(c, kind=spec.classify(c.outcome))
+            if c.outcome in classified and c.kind != "running" and len(c.arrivals) <= 1
+            else c
             for c in track.calls
         ),
     )

@@ -71,13 +71,15 @@ def openings(track: Track, spec: BreakerSpec) -> tuple[Opening, ...]:
 def _from_events(track: Track, spec: BreakerSpec) -> tuple[Opening, ...]:
     found: list[Opening] = []
     real = [t for t in track.transitions if t.from_state != t.to_state or spec.late_failure_restarts_wait]
-    consecutive = 0
+    consecutive, by_hand = 0, False
     for index, event in enumerate(real):
+        by_hand = by_hand or event.manual or is_by_hand(event.from_state, event.to_state)
         if event.to_state == "closed":
-            consecutive = 0
+            consecutive, by_hand = 0, False
         if event.to_state != "open":
             continue
-        consecutive += 1
+        # What an opening by hand does to the count of openings nobody promises: the least wait of all is asked for.
+        consecutive = 1 if by_hand else consecutive + 1
         entered: Transition | None = None
         resolved: Transition | None = None
         by_hand_ns: int | None = None

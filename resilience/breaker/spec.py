@@ -68,6 +68,7 @@ class BreakerSpec:
     wait_cap_ns: int | None = None
     entry: str = "lazy"  # lazy (at the next request) | timer | on_read
     late_failure_restarts_wait: bool = False
+    late_failure_may_restart: bool = False  # ... or not, depending on what the library counted
     success_while_open_closes: bool = False
 
     # half-open
@@ -79,12 +80,14 @@ class BreakerSpec:
 
     # close, reopen, stale
     successes: int = 1
+    results: int | None = None  # by ratio: after so many results; None: after `permitted`
     successes_of: int | None = (
         None  # `successes` of this many probes; so many failures that they are out of reach reopen
     )
     close_ratio: float | None = None  # failure ratio below which `permitted` results close
     reopen_on_failure: bool = True
-    stale: str = "ignored"  # ignored | counted: outcomes of calls begun in an earlier epoch
+    stale: str = "ignored"  # ignored | counted | either: outcomes of calls begun in an earlier epoch
+    stale_frees_permit: bool = False  # ... and such a call gives back a permit that it never took
 
     # what is promised around it
     manual: str = "reported"  # reported | possible: whether somebody may switch it by hand without a report
@@ -170,6 +173,11 @@ class BreakerSpec:
         return min(least, self.window) if self.trip == "count" else least
 
     @property
+    def resolving_results(self) -> int:
+        """Results after which a half-open breaker that closes by ratio looks at them."""
+        return self.results or self.permitted or 1
+
+    @property
     def rejection_bound_ns(self) -> int:
         """A rejection that takes longer than this is no fast failure."""
         if self.reject_ns is not None:
@@ -182,9 +190,8 @@ class BreakerSpec:
             return "success"
         if outcome in {"failure", "unknown"}:
             return outcome
-        return {"timeout": self.timeout_as, "cancelled": self.cancelled_as, "excluded": self.excluded_as}[
-            outcome
-        ]
+        taken = {"timeout": self.timeout_as, "cancelled": self.cancelled_as, "excluded": self.excluded_as}
+        return "unknown" if taken[outcome] == "any" else taken[outcome]
 
     def to_json(self) -> dict[str, Any]:
         """All fields by name, as they decide."""
@@ -213,5 +220,7 @@ def _validate(spec: BreakerSpec, path: str) -> None:
         raise SpecError(f"{path}.successes_of", "must not be below successes")
     if spec.wait_max_ns is not None and spec.wait_max_ns < spec.wait_ns:
         raise SpecError(f"{path}.wait_max_ms", "must not be below wait_ms")
-    if spec.close_ratio is not None and spec.permitted is None:
-        raise SpecError(f"{path}.permitted", "closing by ratio needs a number of permitted calls")
+    if spec.close_ratio is not None and spec.permitted is None and spec.results is None:
+        raise SpecError(
+            f"{path}.permitted", "closing by ratio needs a number of permitted calls, or of results"
+        )

@@ -62,7 +62,7 @@ def _half_open(spec: BreakerSpec) -> Iterator[tuple[int, int, int, int]]:
     if spec.close_ratio is None and spec.successes_of is None:
         tallies = [(good, 0) for good in range(spec.successes)]
     else:
-        last = spec.successes_of or spec.permitted or 1
+        last = spec.successes_of or spec.resolving_results
         tallies = [(good, bad) for good in range(last) for bad in range(last - good)]
     # In total mode a probe that ended still counts: any number from those in flight on.
     seats = [
@@ -70,7 +70,7 @@ def _half_open(spec: BreakerSpec) -> Iterator[tuple[int, int, int, int]]:
         for flying in range(permits + 1)
         for admitted in (range(flying, permits + 1) if spec.probes == "total" else (flying,))
     ]
-    if len(tallies) * len(seats) > _ENOUGH or spec.slow_ratio is not None:
+    if len(tallies) * len(seats) > _ENOUGH or spec.slow_ratio is not None or spec.stale_frees_permit:
         yield VAGUE, 0, 0, 0
         return
     for good, bad in tallies:

@@ -213,7 +213,7 @@ class _Sweep:
         if token.call in key.old:
             if spec.stale == "ignored" and not self.heeds_while_open:
                 return key, clock
-        elif spec.stale == "ignored" and token.begun_ns < self.known_from_ns:
+        elif spec.stale != "counted" and token.begun_ns < self.known_from_ns:
             return None
         if key.state == "closed":
             if token.what == "neutral":

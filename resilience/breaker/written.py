@@ -55,7 +55,7 @@ def _permits(value: Any) -> int | None:
     return None if value == "unbounded" or value is None else _whole(1)(value)
 
 
-_CLASS: Final = _one_of("failure", "success", "neutral")
+_CLASS: Final = _one_of("failure", "success", "neutral", "any")
 
 KEYS: Final[Mapping[str, tuple[str, Callable[[Any], Any]]]] = {
     "trip": ("trip", _one_of("consecutive", "count", "time", "never")),
@@ -85,6 +85,7 @@ KEYS: Final[Mapping[str, tuple[str, Callable[[Any], Any]]]] = {
     "wait_cap_ms": ("wait_cap_ns", _ms),
     "entry": ("entry", _one_of("lazy", "timer", "on_read")),
     "late_failure_restarts_wait": ("late_failure_restarts_wait", _flag),
+    "late_failure_may_restart": ("late_failure_may_restart", _flag),
     "success_while_open_closes": ("success_while_open_closes", _flag),
     "permitted": ("permitted", _permits),
     "probes": ("probes", _one_of("concurrent", "total", "serialised", "probabilistic")),
@@ -92,10 +93,12 @@ KEYS: Final[Mapping[str, tuple[str, Callable[[Any], Any]]]] = {
     "dwell_ms": ("dwell_ns", _ms),
     "dwell_leads_to": ("dwell_leads_to", _one_of("open", "closed")),
     "successes": ("successes", _whole(1)),
+    "results": ("results", _whole(1)),
     "successes_of": ("successes_of", _whole(1)),
     "close_ratio": ("close_ratio", _number(0, 1)),
     "reopen_on_failure": ("reopen_on_failure", _flag),
-    "stale": ("stale", _one_of("ignored", "counted")),
+    "stale": ("stale", _one_of("ignored", "counted", "either")),
+    "stale_frees_permit": ("stale_frees_permit", _flag),
     "manual": ("manual", _one_of("reported", "possible")),
     "instances": ("instances", _whole(1)),
     "scope": ("scope", _one_of("instance", "shared")),

@@ -219,6 +219,7 @@ class ModelBreaker:
         stale = permit != self.epoch
         if self.state == "half_open" and not stale:
             self.flying -= 0 if self.bug("slot_leaks") or self.bug(f"slot_leaks_on_{kind}") else 1
+            self.admitted -= verdict == "neutral"  # a call without a result gives its permit back
         if self.state in {"disabled", "forced_open"}:
             return
         if stale and model.stale == "ignored" and not self._bad_stale(verdict):

@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from resilience.breaker.dialects import DIALECTS
 from resilience.breaker.history import HistoryError, parse_jsonl
+from resilience.breaker.report import rule_order
 from resilience.breaker.rules import ALL
 from resilience.breaker.spec import KEYS, SpecError
 from resilience.breaker.trace import render, verify_trace
@@ -91,3 +93,16 @@ def test_breaker_docs_example_history_is_understood() -> None:
     text = (DOCS / "history-format.md").read_text(encoding="utf-8")
     (block,) = re.findall(r"```json\n(.*?)```", text, re.DOTALL)
     assert len(parse_jsonl(block)) == 8
+
+
+def test_breaker_docs_show_every_dialect() -> None:
+    """Each dialect stands in the table, with the rules that it declares."""
+    text = (DOCS / "breakers.md").read_text(encoding="utf-8")
+    for name, spec in DIALECTS.items():
+        if name in {"strict", "none"}:
+            continue
+        (row,) = [
+            line for line in text.splitlines() if line.startswith("| `") and f"`{name}`" in line.split("|")[1]
+        ]
+        declared = row.rstrip(" |").rpartition("|")[2].strip()
+        assert declared == (", ".join(sorted(spec.deviations, key=rule_order)) or "none"), name

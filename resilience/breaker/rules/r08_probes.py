@@ -15,7 +15,7 @@ from resilience.breaker.spec import BreakerSpec
 
 def check(case: Case) -> Finding:
     """Sweep each half-open state for its greatest certain and greatest possible number of probes."""
-    if not case.track.transitions:
+    if not case.track.transitions or case.spec.stale_frees_permit:
         return judged("R8", case)
     found = Finding()
     permitted = case.spec.permitted

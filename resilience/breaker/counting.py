@@ -1,0 +1,106 @@
+"""How a breaker counts: what one outcome more does to a row or a window, and what the counts then say.
+
+Pure functions of a specification and a configuration; the automaton decides what follows from them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from resilience.breaker.configuration import NEVER_NS, Clock, Key, Result
+from resilience.breaker.observation import Interval
+from resilience.breaker.spec import BreakerSpec
+from resilience.breaker.window import Count, above, empty
+
+
+def periods(spec: BreakerSpec, key: Key, clock: Clock, by: Interval) -> Iterator[tuple[Key, Clock]]:
+    """A window that begins anew each period, as it may stand at some instant of `by`."""
+    if not spec.tumbling or not spec.window_ns:
+        yield key, clock
+        return
+    period = spec.window_ns
+    surely = (clock.now_ns - clock.since_hi - spec.eps_ns) // period
+    perhaps = (by.hi_ns - clock.since_lo + spec.eps_ns) // period
+    if surely < 1:
+        yield key, clock
+    if perhaps >= 1:
+        began = Interval(clock.now_ns, max(clock.now_ns, by.hi_ns))
+        if spec.tumbling_from == "closing":
+            lo = clock.since_lo + max(surely, 1) * period
+            began = Interval(lo, max(lo, clock.since_hi + perhaps * period))
+        yield (
+            key._replace(failures=0, window=empty(spec)),
+            Clock(clock.now_ns, began.lo_ns, began.hi_ns, clock.due_ns),
+        )
+
+
+def tally(
+    spec: BreakerSpec,
+    key: Key,
+    clock: Clock,
+    by: Interval,
+    result: Result,
+    *,
+    unseen: int = 0,
+    habit: str = "",
+) -> tuple[Key, bool, bool]:
+    """The key with one outcome more, and whether that may trip it, and whether it must."""
+    failed = result.what == "failure"
+    if spec.trip == "never":
+        return key, False, False
+    if spec.trip == "consecutive":
+        if not failed and habit != "success_fails":
+            if habit == "cumulative":
+                return key, False, False
+            return key._replace(failures=0) if key.failures else key, False, False
+        count = min(key.failures + 1, spec.failures)
+        return key._replace(failures=count), count >= spec.failures, count >= spec.failures
+    after = pushed(spec, key, clock, result)
+    if isinstance(after.window, Count):
+        return after, *after.window.trips(spec)
+    assert after.window is not None
+    return after, *after.window.trips(spec, Interval(clock.now_ns, by.hi_ns), unseen)
+
+
+def pushed(spec: BreakerSpec, key: Key, clock: Clock, result: Result) -> Key:
+    """The key with one outcome more in its window."""
+    failed = result.what == "failure"
+    if isinstance(key.window, Count):
+        return key._replace(window=key.window.push(spec, failed=failed, slow=result.slow))
+    assert key.window is not None
+    window = key.window.push(spec, result.at, clock.now_ns, failed=failed, slow=result.slow)
+    return key._replace(window=window)
+
+
+def holds(spec: BreakerSpec, key: Key, at: Interval) -> tuple[bool, bool]:
+    """Whether the trip condition may hold at some instant of `at`, and whether it must throughout."""
+    if isinstance(key.window, Count):
+        return key.window.trips(spec)
+    if key.window is not None:
+        return key.window.trips(spec, at)
+    reached = spec.trip == "consecutive" and key.failures >= spec.failures
+    return reached, reached
+
+
+def due_by(spec: BreakerSpec, key: Key, clock: Clock, by: Interval, *, must: bool) -> int:
+    """When a breaker that looks from time to time must have seen that its condition holds."""
+    if not must:
+        return NEVER_NS
+    due = by.hi_ns + spec.evaluation_ns + spec.eps_ns
+    if not holds(spec, key, Interval(clock.now_ns, due))[1]:
+        return NEVER_NS
+    return min(clock.due_ns, due)
+
+
+def resolved(spec: BreakerSpec, good: int, bad: int, slow: int) -> str:
+    """Where so many results lead a breaker that counts its probes; "" while it waits for more."""
+    if spec.successes_of is not None:
+        if good >= spec.successes:
+            return "closed"
+        return "open" if bad > spec.successes_of - spec.successes else ""
+    total = good + bad
+    if total < spec.resolving_results:
+        return ""
+    assert spec.close_ratio is not None
+    dragging = spec.slow_ratio is not None and above(spec, spec.slow_ratio, slow, total)
+    return "open" if dragging or above(spec, spec.close_ratio, bad, total) else "closed"

@@ -11,6 +11,7 @@ own grace; after it come kills, so the whole takes less than `handshake.STOP_BUD
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import os
 import secrets
@@ -18,11 +19,13 @@ import shutil
 import socket
 import sys
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from resilience.lab.binaries import postgres_programs, valkey_program
 from resilience.lab.breakers.registry import breaker_spec, check_breaker, library_version
+from resilience.lab.broken import NEVER_SCALES, broken_from
 from resilience.lab.child import Child, Program
 from resilience.lab.databases import DATABASE, USER, Server, start_postgres, start_valkey
 from resilience.lab.front import build_points
@@ -30,6 +33,7 @@ from resilience.lab.handshake import DATABASE_GRACE_S, FRONT_GRACE_S, SERVICE_GR
 from resilience.lab.options import LabOptions
 from resilience.lab.ports import LOOPBACK, check_port, listening_socket, port_taken
 from resilience.lab.rundir import make_run_directory, sweep_run_directories, write_owner
+from resilience.lab.scaling import Gateway, Scaling
 from resilience.lab.settings import PREFIX, SettingsError
 from resilience.lab.system import Instance, ProxyPoint, StackError, System
 from resilience.lab.unprivileged import account
@@ -45,10 +49,12 @@ class Assembly:
         self._environ = environ
         self._directory: Path | None = None
         self._sockets: list[socket.socket] = []
+        self._gateway_environ: dict[str, str] = {}
         # In the order of ending: services, databases, front.
         self._services: list[Child] = []
         self._databases: list[Child] = []
         self._front: list[Child] = []
+        self._scaling: Scaling | None = None
 
     async def up(self) -> System:
         """Start everything; StackError, with nothing left behind, if that fails."""
@@ -69,6 +75,10 @@ class Assembly:
 
     async def down(self) -> None:
         """End everything and remove every file; harmless when nothing is up."""
+        if self._scaling is not None:
+            # Before its gateways: it would start others in their place.
+            await self._scaling.stop()
+            self._scaling = None
         # Ours first: once the gateways are gone, callers are to be refused, not left waiting in a queue.
         for sock in self._sockets:
             sock.close()
@@ -89,6 +99,7 @@ class Assembly:
         self._options.check()
         try:
             check_breaker(self._options.breaker)
+            broken_from(self._environ)
         except SettingsError as error:
             raise StackError(str(error)) from error
         for name, port in self._options.ports.items():
@@ -131,7 +142,12 @@ class Assembly:
             },
         )
         url, gateways = await self._gateways(points, postgres, cache, logs)
-        return self._system(url, points, (*gateways, _instance(pricing)), postgres, cache)
+        system = self._system(
+            url, points, (*(g.instance for g in gateways), _instance(pricing)), postgres, cache
+        )
+        if self._options.autoscale is None:
+            return system
+        return replace(system, facts={**system.facts, "autoscaler": await self._autoscale(gateways, logs)})
 
     async def _database(self, starting: Any) -> Server:
         server: Server = await starting
@@ -164,17 +180,21 @@ class Assembly:
 
     async def _pricing(self, logs: Path) -> Mapping[str, Any]:
         program = _module(
-            "pricing", "resilience.lab.pricing", "--instance", "pricing-1", "--port", self._port("pricing")
+            "pricing",
+            "resilience.lab.pricing",
+            *("--instance", "pricing-1", "--port", self._port("pricing")),
+            environ=self._options.environ,
         )
         return await self._ready(self._services, program, logs)
 
     async def _gateways(
         self, points: Mapping[str, ProxyPoint], postgres: Server, cache: Server, logs: Path
-    ) -> tuple[str, list[Instance]]:
-        """(the shared base URL, the instances): all accept from one socket that they inherit."""
+    ) -> tuple[str, list[Gateway]]:
+        """(the shared base URL, the gateways): all accept from one socket that they inherit."""
         sock = self._listen("gateway")
-        environ = {
+        self._gateway_environ = {
             **self._options.breaker.to_environ(),
+            **self._options.environ,
             f"{PREFIX}PRICING_URL": f"http://{points['pricing'].listen}",
             f"{PREFIX}DATABASE_URL": (
                 f"postgresql://{USER}:{postgres.password}@{points['db'].listen}/{DATABASE}?sslmode=disable"
@@ -182,20 +202,41 @@ class Assembly:
             f"{PREFIX}CACHE_URL": f"redis://:{cache.password}@{points['cache'].listen}/0",
             f"{PREFIX}JWT_SECRET": secrets.token_hex(32),
         }
-        programs = [
-            _module(
-                f"gateway-{number}",
-                "resilience.lab.gateway",
-                *("--instance", f"gateway-{number}", "--listen-fd", str(sock.fileno())),
-                *("--admin-port", self._port(f"admin-{number}")),
-                environ=environ,
-                pass_fds=(sock.fileno(),),
-            )
-            for number in range(1, self._options.gateways + 1)
-        ]
         async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(self._ready(self._services, program, logs)) for program in programs]
-        return f"http://{LOOPBACK}:{sock.getsockname()[1]}", [_instance(task.result()) for task in tasks]
+            tasks = [
+                group.create_task(self._gateway(number, sock, logs))
+                for number in range(1, self._options.gateways + 1)
+            ]
+        url = f"http://{LOOPBACK}:{sock.getsockname()[1]}"
+        return url, [Gateway(child, _instance(ready)) for child, ready in (task.result() for task in tasks)]
+
+    async def _gateway(self, number: int, sock: socket.socket, logs: Path) -> tuple[Child, Mapping[str, Any]]:
+        """Start one gateway on the shared socket; its child and its ready line."""
+        program = _module(
+            f"gateway-{number}",
+            "resilience.lab.gateway",
+            *("--instance", f"gateway-{number}", "--listen-fd", str(sock.fileno())),
+            *("--admin-port", self._port(f"admin-{number}")),
+            environ=self._gateway_environ,
+            pass_fds=(sock.fileno(),),
+        )
+        child = await Child.start(program, logs / f"{program.name}.log")
+        self._started(self._services, child)
+        return child, await child.ready()
+
+    async def _autoscale(self, gateways: list[Gateway], logs: Path) -> str:
+        """Let an autoscaler start and drain gateways; where it shows what it does."""
+        policy = self._options.autoscale
+        assert policy is not None  # the caller has looked
+        numbers = itertools.count(self._options.gateways + 1)
+        (sock,) = self._sockets
+        self._scaling = Scaling(
+            policy,
+            gateways,
+            lambda: self._gateway(next(numbers), sock, logs),
+            idle=NEVER_SCALES in broken_from(self._environ),
+        )
+        return await self._scaling.start()
 
     def _system(
         self,

@@ -155,6 +155,16 @@ class Child:
             self._drain.cancel()
             await asyncio.gather(self._drain, return_exceptions=True)
 
+    async def drain(self, limit_s: float) -> None:
+        """Let it finish with its callers (SIGUSR1), then end; ended all the same after `limit_s`."""
+        self._send(signal.SIGUSR1)
+        try:
+            async with asyncio.timeout(limit_s):
+                await self._process.wait()
+        except TimeoutError:
+            LOG.warning("%s did not drain within %g s", self.program.name, limit_s)
+        await self.stop(limit_s)
+
     def _send(self, number: signal.Signals) -> None:
         # Not Popen.send_signal: it reaps the child behind the back of asyncio, which then reports a status of its own.
         if self.identity is not None:

@@ -14,14 +14,16 @@ import os
 import signal
 import sys
 import tempfile
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import IO
 
+from resilience.lab.autoscaler import AutoscalePolicy
 from resilience.lab.handshake import STOP, STOP_BUDGET_S, system_of
 from resilience.lab.options import LabOptions
 from resilience.lab.probing import instances_now
 from resilience.lab.rundir import sweep_run_directories
-from resilience.lab.settings import BreakerSettings, SettingsError
+from resilience.lab.settings import PREFIX, BreakerSettings, SettingsError
 from resilience.lab.system import Instance, StackError, System
 
 # A ready line of a lab with the most gateways is a few kilobytes.
@@ -31,9 +33,17 @@ _LAB_MODULES = ("aiohttp", "asyncpg", "jwt", "redis", "uvloop")
 
 
 def options_from(
-    options: LabOptions | None = None, *, gateways: int | None = None, breaker: str | None = None
+    options: LabOptions | None = None,
+    *,
+    gateways: int | None = None,
+    breaker: str | None = None,
+    settings: Mapping[str, str] | None = None,
+    autoscale: AutoscalePolicy | None = None,
 ) -> LabOptions:
-    """`options`, else what the environment says (CHAOS_SPIKE_LAB_BREAKER...), with the words given explicitly."""
+    """`options`, else what the environment says (CHAOS_SPIKE_LAB_BREAKER...), with the words given explicitly.
+
+    `settings` are of the services, such as {"db_pool": "4"} for CHAOS_SPIKE_LAB_DB_POOL.
+    """
     if options is None:
         try:
             options = LabOptions(breaker=BreakerSettings.from_environ(os.environ))
@@ -43,6 +53,13 @@ def options_from(
         options = replace(options, gateways=gateways)
     if breaker is not None:
         options = replace(options, breaker=replace(options.breaker, library=breaker))
+    if settings:
+        environ = {f"{PREFIX}{name.upper()}": value for name, value in settings.items()}
+        if (limit := settings.get("call_timeout_ms")) is not None:
+            options = replace(options, breaker=replace(options.breaker, timeout_ms=int(limit)))
+        options = replace(options, environ=environ)
+    if autoscale is not None:
+        options = replace(options, autoscale=autoscale)
     return options
 
 
@@ -57,9 +74,17 @@ class EmbeddedStack:
     """A `Stack` on this host. One lab at a time; it may be brought up again after `down`."""
 
     def __init__(
-        self, options: LabOptions | None = None, *, gateways: int | None = None, breaker: str | None = None
+        self,
+        options: LabOptions | None = None,
+        *,
+        gateways: int | None = None,
+        breaker: str | None = None,
+        settings: Mapping[str, str] | None = None,
+        autoscale: AutoscalePolicy | None = None,
     ) -> None:
-        self._options = options_from(options, gateways=gateways, breaker=breaker)
+        self._options = options_from(
+            options, gateways=gateways, breaker=breaker, settings=settings, autoscale=autoscale
+        )
         self._supervisor: asyncio.subprocess.Process | None = None
         self._system: System | None = None
 

@@ -24,13 +24,32 @@ _KEEP_ALIVE_S = 75.0
 def pricing_app(settings: PricingSettings) -> web.Application:
     """The application, with nothing of the process around it."""
     work_s = settings.work_ms / 1000
+    turns = asyncio.Semaphore(settings.capacity) if settings.capacity else None
+    waiting = 0
+
+    async def work() -> bool:
+        """Work on a price, when it is its turn; whether there was room to wait for that."""
+        nonlocal waiting
+        if turns is None:
+            if work_s:
+                await asyncio.sleep(work_s)
+            return True
+        if waiting >= settings.queue:
+            return False
+        waiting += 1
+        try:
+            async with turns:
+                await asyncio.sleep(work_s)
+        finally:
+            waiting -= 1
+        return True
 
     async def price(request: web.Request) -> web.Response:
         sku = request.match_info["sku"]
         if not is_sku(sku):
             return web.json_response({"error": "no such sku"}, status=404)
-        if work_s:
-            await asyncio.sleep(work_s)
+        if not await work():
+            return web.json_response({"error": "too many are waiting"}, status=503)
         now_ns = monotonic_ns()
         return web.json_response(
             {

@@ -1,6 +1,7 @@
 """What every service of the lab does around its application: listen, say so once, and end when told.
 
-A service prints exactly one JSON line on stdout when it serves, logs to stderr, ends within two seconds of SIGTERM, and,
+A service prints exactly one JSON line on stdout when it serves, logs to stderr, ends within two seconds of SIGTERM (drains first on
+SIGUSR1, and loses no request: it answers `Connection: close` until nobody is connected), and,
 under `--die-with-parent`, when its standard input reaches its end: its owner holds the other end of that pipe, so no
 service outlives its owner, however that one dies.
 
@@ -41,6 +42,9 @@ LOG = logging.getLogger("chaos_spike.lab")
 _TURN_PAUSE_S = 0.001
 _LONGEST_TURN = 16
 _FAILED_PAUSE_S = 0.05
+_DRAIN_LOOK_S = 0.05
+DRAIN_S = 8.0
+"""How long a draining process waits for connections that say nothing: a caller whose next request is this rare loses none by then."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +151,8 @@ class Service:
         self.boot = secrets.token_hex(6)
         self.draining = False
         self._told = asyncio.Event()
+        self._told_to_drain = asyncio.Event()
+        self._public: web.Server | None = None
         self._ready: dict[str, Any] = {}
         self._listeners: list[SharedListener] = []
         self._ends = contextlib.AsyncExitStack()
@@ -155,6 +161,7 @@ class Service:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._told.set)
+        loop.add_signal_handler(signal.SIGUSR1, self._told_to_drain.set)
         if self.options.die_with_parent:
             loop.add_reader(sys.stdin.fileno(), self._parent_spoke)
         return self
@@ -177,6 +184,7 @@ class Service:
             else listening_socket(self.options.host, self.options.port)
         )
         self._ready["url"] = await self._serve(runner, sock, shared=shared)
+        self._public = runner.server
 
     async def admin(self, runner: web.AppRunner) -> None:
         """Serve this very process's admin application."""
@@ -196,14 +204,24 @@ class Service:
         return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
     async def run_until_told(self) -> None:
-        """Print the ready line, then wait for SIGTERM, SIGINT or the owner's end; accepts nothing afterwards."""
+        """Print the ready line, then wait for SIGTERM, SIGINT or the owner's end; accepts nothing afterwards.
+
+        SIGUSR1 means the same without haste: callers keep their connections until they have been told, by an answer, to let go.
+        """
         line = {"ready": True, "service": self.name, "instance": self.options.instance, "boot": self.boot}
         sys.stdout.write(json.dumps({**line, "pid": os.getpid(), **self._ready}) + "\n")
         sys.stdout.flush()
-        await self._told.wait()
+        waiting = [asyncio.create_task(event.wait()) for event in (self._told, self._told_to_drain)]
+        await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
         self.draining = True
         for listener in self._listeners:
             listener.stop()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(DRAIN_S):
+                while not self._told.is_set() and self._public is not None and self._public.connections:  # noqa: ASYNC110 - a server has no event for its last connection
+                    await asyncio.sleep(_DRAIN_LOOK_S)
+        for task in waiting:
+            task.cancel()
 
     def _parent_spoke(self) -> None:
         """Our owner never writes: readable means closed."""

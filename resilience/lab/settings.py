@@ -89,6 +89,8 @@ class GatewaySettings:
     cache_timeout_ms: int = 200
     database_timeout_ms: int = 2000
     scrypt_log2_n: int = 11
+    retries: int = 0
+    """How often a failed call to pricing is made again at once: the ingredient of a retry storm, off by default."""
 
     @classmethod
     def from_environ(cls, environ: Mapping[str, str]) -> GatewaySettings:
@@ -107,16 +109,26 @@ class GatewaySettings:
             cache_timeout_ms=_whole(environ, "CACHE_TIMEOUT_MS", 200, least=1),
             database_timeout_ms=_whole(environ, "DATABASE_TIMEOUT_MS", 2000, least=1),
             scrypt_log2_n=_whole(environ, "SCRYPT_LOG2_N", 11, least=1),
+            retries=_whole(environ, "RETRIES", 0, least=0),
         )
 
 
 @dataclass(frozen=True, slots=True)
 class PricingSettings:
-    """What the pricing service needs to know: how long it works on a price."""
+    """What the pricing service needs to know: how long it works on a price, on how many at once, and how many may wait.
+
+    `capacity` 0 is no limit. A caller that has given up is worked for all the same, as by most servers.
+    """
 
     work_ms: int = 2
+    capacity: int = 0
+    queue: int = 200
 
     @classmethod
     def from_environ(cls, environ: Mapping[str, str]) -> PricingSettings:
-        """Read PRICING_WORK_MS."""
-        return cls(work_ms=_whole(environ, "PRICING_WORK_MS", 2, least=0))
+        """Read PRICING_WORK_MS, PRICING_CAPACITY and PRICING_QUEUE."""
+        return cls(
+            work_ms=_whole(environ, "PRICING_WORK_MS", 2, least=0),
+            capacity=_whole(environ, "PRICING_CAPACITY", 0, least=0),
+            queue=_whole(environ, "PRICING_QUEUE", 200, least=1),
+        )

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from resilience.analysis.checks import CHECKERS
+from resilience.analysis.checks.wholeness import system_health
 from resilience.analysis.evidence import RecordReader, RunEvidence, read_evidence
 from resilience.analysis.findings import Findings, analyse
 from resilience.analysis.judgement import FAIL, UNKNOWN, Judgement
@@ -56,6 +57,7 @@ def judge_record(
         "recovery": _recovery(findings),
         "validity": None if validity is None else validity.to_json(),
         "unexercised": list(findings.unexercised),
+        "health": {stage: found.to_json() for stage, found in system_health(evidence).items()},
         "faults": [_fault(evidence, fault_id) for fault_id in evidence.faults],
         "loads": _loads(evidence),
         "phases": [

@@ -15,13 +15,19 @@ from typing import Any
 
 import psutil
 
+from resilience.breaker.observers.mapped import Fields
 from resilience.breaker.observers.poll import PollObserver
+from resilience.breaker.observers.polling import Subject
+from resilience.breaker.observers.registry import REMOTE, Request
 from resilience.breaker.observers.sse import SseObserver
 from resilience.breaker.observers.tap import TapObserver
 from resilience.lab.system import Instance, Stack, System
 from resilience.plan.schema import Plan
+from resilience.plan.schema.breakers import Mapped
 from resilience.run.clock import now_ns
+from resilience.run.probes import AUTOSCALER, Prober, watch_scaling
 
+DEFAULT_POLL_NS = 200_000_000
 Emit = Callable[[dict[str, Any]], None]
 Running = tuple[Mapping[str, str], Coroutine[Any, Any, None]]
 """What a gap of an observer is a gap of, and the observer."""
@@ -33,13 +39,16 @@ class Observation:
 
     taps: Mapping[TapObserver, asyncio.Task[None]]
     emit: Emit
+    prober: Prober | None = None
 
     async def drain(self) -> None:
-        """Read all that the taps have recorded, and read no more; a tap that cannot be asked emits a gap."""
+        """Read all that the taps have recorded, and read no more; a tap that cannot be asked emits a gap. Then ask how all are."""
         # Their long polls end first: whoever waits for one to answer would wait for nothing.
         await _ended(self.taps.values())
         for tap in self.taps:
             await tap.drain(self.emit)
+        if self.prober is not None:
+            await self.prober.after()
 
 
 @contextlib.asynccontextmanager
@@ -50,8 +59,14 @@ async def observe(plan: Plan, stack: Stack, system: System, emit: Emit) -> Async
     taps = {tap: _watched(tap.source, tap.run(emit), emit) for tap in _taps(plan, system)}
     tasks = [*taps.values(), _watched({"source": "resources"}, _resources(system, emit), emit)]
     tasks += [_watched(source, observer, emit) for source, observer in _breakers(plan, instances, emit)]
+    tasks += [_watched(source, observer, emit) for source, observer in _remote(plan, instances, emit)]
+    prober = Prober(system.instances, emit)
+    await prober.before()
+    tasks.append(_watched({"source": "health"}, prober.during(), emit))
+    if AUTOSCALER in system.facts:
+        tasks.append(_watched({"source": AUTOSCALER}, watch_scaling(system, emit), emit))
     try:
-        yield Observation(taps, emit)
+        yield Observation(taps, emit, prober)
     finally:
         await _ended(tasks)
 
@@ -91,7 +106,8 @@ def _taps(plan: Plan, system: System) -> list[TapObserver]:
 
 
 def _breakers(plan: Plan, instances: Iterable[Instance], emit: Emit) -> Iterator[Running]:
-    observed = [breaker.observe for breaker in plan.breakers.values()]
+    # Who has an interface of its own to be watched by is not asked on the lab's.
+    observed = [breaker.observe for breaker in plan.breakers.values() if not breaker.observe.remote()]
     intervals = [o.poll for o in observed if o.poll is not None]
     for instance in instances:
         if instance.admin_url is None:
@@ -102,6 +118,40 @@ def _breakers(plan: Plan, instances: Iterable[Instance], emit: Emit) -> Iterator
         if intervals:
             poll = PollObserver(instance.admin_url, instance.name, interval_s=min(intervals) / 1e9)
             yield poll.source, poll.run(emit)
+
+
+def _remote(plan: Plan, instances: Iterable[Instance], emit: Emit) -> Iterator[Running]:
+    """Observers of breakers that have an interface of their own, one set for each instance."""
+    known = list(instances)
+    for name, breaker in plan.breakers.items():
+        service = breaker.instances.service if breaker.instances is not None else None
+        places = [instance.name for instance in known if service in (None, instance.service)]
+        for key, wanted in breaker.observe.remote().items():
+            url = wanted if isinstance(wanted, str) else wanted.url
+            # One address for all of them shows one breaker, whosever that is.
+            whose = places if "{instance}" in url else [places[0] if len(places) == 1 else None]
+            for instance in whose:
+                request = Request(
+                    url,
+                    Subject(name, breaker.observe.name or name, instance),
+                    interval_s=(breaker.observe.poll or DEFAULT_POLL_NS) / 1e9,
+                    fields=Fields() if isinstance(wanted, str) else _fields(wanted),
+                )
+                for observer in REMOTE[key](request):
+                    yield observer.source, observer.run(emit)
+
+
+def _fields(mapped: Mapped) -> Fields:
+    return Fields(
+        state=mapped.state,
+        before=mapped.before,
+        after=mapped.after,
+        name=mapped.name,
+        at=mapped.at,
+        unit=mapped.unit,
+        delay_ns=mapped.delay,
+        states=mapped.states,
+    )
 
 
 async def _resources(system: System, emit: Emit, interval_s: float = 1.0) -> None:

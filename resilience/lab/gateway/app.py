@@ -1,6 +1,6 @@
 """The gateway's applications: routes, and what surrounds every request.
 
-    public port   /auth/login  /api/quote/{sku}  /api/orders  /api/items/{id}  /ws  /ws/test
+    public port   /auth/login  /api/quote/{sku}  /api/orders  /api/orders/{request_id}  /api/items/{id}  /ws  /ws/test
                   /health/live  /health/ready  /metrics
     admin port    /breakers  /breakers/events  /health/live  /health/ready  /metrics
 
@@ -131,6 +131,7 @@ def public_app(parts: Parts) -> web.Application:
         [
             web.get("/api/quote/{sku}", parts.quotes.quote),
             web.post("/api/orders", parts.orders.create),
+            web.get("/api/orders/{request_id}", parts.orders.count),
             web.get("/api/items/{id}", parts.items.get),
             web.put("/api/items/{id}", parts.items.put),
             web.post("/auth/login", parts.logins.login),

@@ -24,7 +24,7 @@ LOG = logging.getLogger("chaos_spike.lab")
 USERS = 1000
 ITEMS = 1000
 SEED_PASSWORD = "lab-password"  # noqa: S105 - the published password of the lab's invented users
-_ACQUIRE_S = 0.5
+ACQUIRE_S = 0.5
 _CONNECT_S = 2.0
 _START_S = 20.0
 _SCHEMA_LOCK = 0x6368616F73  # any number that no other program on this database is likely to lock
@@ -37,6 +37,7 @@ CREATE TABLE IF NOT EXISTS orders (
     id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, request_id text NOT NULL, customer text NOT NULL,
     sku text NOT NULL, quantity integer NOT NULL, total_cents bigint NOT NULL,
     created_at timestamptz NOT NULL DEFAULT now());
+CREATE INDEX IF NOT EXISTS orders_by_request ON orders (request_id);
 CREATE TABLE IF NOT EXISTS stock_moves (
     order_id bigint PRIMARY KEY REFERENCES orders (id), sku text NOT NULL, delta integer NOT NULL);
 """
@@ -65,12 +66,18 @@ class _Connection(asyncpg.Connection):  # type: ignore[misc]  # asyncpg publishe
 class Database:
     """A bounded pool; `connection()` is the only way to it."""
 
-    def __init__(self, pool: Any) -> None:
+    def __init__(self, pool: Any, *, acquire_s: float | None = ACQUIRE_S) -> None:
         self._pool = pool
+        self._acquire_s = acquire_s
 
     @classmethod
-    async def open(cls, url: str, *, size: int, timeout_ms: int) -> Database:
-        """Connect, waiting up to 20 s for a database that is still starting; OSError with the reason if it does not."""
+    async def open(
+        cls, url: str, *, size: int, timeout_ms: int, acquire_s: float | None = ACQUIRE_S
+    ) -> Database:
+        """Connect, waiting up to 20 s for a database that is still starting; OSError with the reason if it does not.
+
+        `acquire_s` bounds the wait for a connection of the pool; None is the mistake that the lab can show.
+        """
         pool = asyncpg.create_pool(
             url,
             # No floor: asyncpg would reconnect behind our back while the database is away.
@@ -85,7 +92,7 @@ class Database:
         while True:
             try:
                 await pool.fetchval("SELECT 1")
-                return cls(pool)
+                return cls(pool, acquire_s=acquire_s)
             except (TimeoutError, *_TROUBLE) as error:
                 if asyncio.get_running_loop().time() > deadline:
                     pool.terminate()
@@ -104,7 +111,7 @@ class Database:
     async def connection(self) -> AsyncIterator[Any]:
         """A connection for one unit of work. DatabaseBusy, DatabaseLate or DatabaseFailed when it cannot be had."""
         try:
-            connection = await self._pool.acquire(timeout=_ACQUIRE_S)
+            connection = await self._pool.acquire(timeout=self._acquire_s)
         except TimeoutError as error:
             raise DatabaseBusy("no database connection came free in time") from error
         except _TROUBLE as error:
@@ -121,7 +128,7 @@ class Database:
     async def _give_back(self, connection: Any) -> None:
         """Release within bounds: asyncpg cuts a connection that hangs, and the answer does not wait for it."""
         try:
-            await self._pool.release(connection, timeout=_ACQUIRE_S)
+            await self._pool.release(connection, timeout=ACQUIRE_S)
         except (TimeoutError, *_TROUBLE) as error:
             LOG.warning("a database connection was cut: %s", type(error).__name__)
 
@@ -129,7 +136,7 @@ class Database:
         """Whether it answers a trivial question right now."""
         try:
             async with self.connection() as connection:
-                return bool(await connection.fetchval("SELECT 1", timeout=_ACQUIRE_S) == 1)
+                return bool(await connection.fetchval("SELECT 1", timeout=ACQUIRE_S) == 1)
         except (DatabaseBusy, DatabaseFailed, DatabaseLate):
             return False
 

@@ -164,5 +164,9 @@ class Items:
                 return refusal(404, "no such item")
             return refusal(409, f"the item is at version {current}")
         item = dict(row)
-        stored = await self._cache.put(item)
+        stored = await self._changed(item)
         return _answer(item, "miss" if stored else "bypass")
+
+    async def _changed(self, item: Mapping[str, Any]) -> bool:
+        """Let the cache know of a committed change; whether it could be asked."""
+        return await self._cache.put(item)

@@ -53,15 +53,28 @@ def pricing_session() -> aiohttp.ClientSession:
 
 
 class PricingClient:
-    """One call to pricing: a time limit, no retry."""
+    """One call to pricing: a time limit for each attempt, and no second attempt unless the lab is told to show a retry storm."""
 
-    def __init__(self, session: aiohttp.ClientSession, url: str, timeout_ms: int) -> None:
+    def __init__(
+        self, session: aiohttp.ClientSession, url: str, timeout_ms: int, *, retries: int = 0
+    ) -> None:
         self._session = session
         self._url = url
         self._timeout_s = timeout_ms / 1000
+        self._retries = retries
 
     async def price(self, sku: str, request_id: str) -> Mapping[str, Any]:
-        """The live price, or PricingLate or PricingFailed."""
+        """The live price, or PricingLate or PricingFailed of the last attempt."""
+        for _ in range(self._retries):
+            try:
+                return await self._attempt(sku, request_id)
+            except PricingLate:
+                pass
+            except PricingFailed:
+                await asyncio.sleep(self._timeout_s)  # refused at once: a caller with any sense waits as long
+        return await self._attempt(sku, request_id)
+
+    async def _attempt(self, sku: str, request_id: str) -> Mapping[str, Any]:
         try:
             async with (
                 asyncio.timeout(self._timeout_s),

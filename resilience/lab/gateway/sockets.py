@@ -74,7 +74,7 @@ class Sockets:
             return refusal(401, "a token from /auth/login is needed")
         ws = web.WebSocketResponse(max_msg_size=_MAX_MESSAGE_BYTES, heartbeat=20.0)
         await ws.prepare(request)
-        self._live.add(ws)
+        self._enter(ws)
         try:
             welcome = {"type": "welcome", "instance": self._identity.instance, "boot": self._identity.boot}
             await ws.send_str(json.dumps({**welcome, "user": user, "at_ns": monotonic_ns()}))
@@ -86,6 +86,10 @@ class Sockets:
         finally:
             self._live.discard(ws)
         return ws
+
+    def _enter(self, ws: web.WebSocketResponse) -> None:
+        """A socket is open."""
+        self._live.add(ws)
 
     async def _on_text(self, ws: web.WebSocketResponse, user: str, text: str, received_ns: int) -> None:
         try:

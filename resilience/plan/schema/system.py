@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 
 from resilience.plan.fields import (
     Name,
+    RatePerS,
 )
 from resilience.plan.schema.base import Model
 
@@ -15,11 +16,39 @@ LabBreaker = Literal["purgatory", "aiobreaker", "circuitbreaker", "hyx", "none"]
 """The breakers that the lab can run under; the lab's own list would draw in its clocks and sockets."""
 
 
+class LabSettings(Model):
+    """Settings of the lab's services, by the names that docs/lab.md has for their environment."""
+
+    db_pool: Annotated[int, Field(ge=1)] | None = None
+    database_timeout_ms: Annotated[int, Field(ge=1)] | None = None
+    cache_timeout_ms: Annotated[int, Field(ge=1)] | None = None
+    cache_ttl_ms: Annotated[int, Field(ge=1)] | None = None
+    scrypt_log2_n: Annotated[int, Field(ge=1)] | None = None
+    call_timeout_ms: Annotated[int, Field(ge=1)] | None = None
+    retries: Annotated[int, Field(ge=0)] | None = None
+    pricing_work_ms: Annotated[int, Field(ge=0)] | None = None
+    pricing_capacity: Annotated[int, Field(ge=0)] | None = None
+    pricing_queue: Annotated[int, Field(ge=1)] | None = None
+
+    def given(self) -> dict[str, str]:
+        """What the plan sets, by name."""
+        return {name: str(value) for name, value in self.model_dump(exclude_none=True).items()}
+
+
+class LabAutoscale(Model):
+    """An autoscaler that goes from the lab's `gateways` up to `most`, at about `per_gateway` requests a second each."""
+
+    most: Annotated[int, Field(ge=2, le=16)]
+    per_gateway: RatePerS
+
+
 class Lab(Model):
     """The reference system that comes with chaos-spike."""
 
     breaker: LabBreaker | None = None
     gateways: Annotated[int, Field(ge=1, le=16)] = 2
+    settings: LabSettings = LabSettings()
+    autoscale: LabAutoscale | None = None
 
 
 class ExternalInstance(Model):
@@ -65,3 +94,4 @@ class External(Model):
     base_url: str
     instances: tuple[ExternalInstance, ...] = ()
     proxies: dict[Name, ExternalProxy] = {}
+    addresses: dict[Name, str] = {}

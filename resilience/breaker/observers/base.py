@@ -23,6 +23,7 @@ _STATES: Final = {
     "half_opened": "half_open",
     "forced_open": "forced_open",
     "disabled": "disabled",
+    "metrics_only": "disabled",  # Resilience4j: it counts, and lets everything through
 }
 
 

@@ -4,7 +4,9 @@
     circuit{name="pricing",event="open"} 3                                  transitions so far, one counter each
 
 Counters tell how often, not when or in which order: the changes between two readings are told only where exactly one order is
-possible (the states form one line), else they are a gap. A counter that went back began anew: a restart.
+possible (the states form one line), else they are a gap. A counter that went back began anew: a restart. opossum's exporter counts only
+events that somebody listened to when it was made, so `halfOpen` may be missing: then an open breaker is taken to have passed
+through half-open, unseen, before it opened again or closed.
 """
 
 from __future__ import annotations
@@ -85,7 +87,7 @@ class MetricsReader:
             # Where it stands is not told: only a breaker that never opened is certainly closed.
             self._state = "closed" if not counts.get("open") else ""
             return
-        new = {state: count - last.get(state, 0) for state, count in counts.items()}
+        new = {state: counts.get(state, 0) - last.get(state, 0) for state in {*counts, *last}}
         if any(count < 0 for count in new.values()):
             self._state = "closed" if not counts.get("open") else ""
             yield gap_line(self._subject, (since_ns, at[1]), OBSERVER)
@@ -111,7 +113,9 @@ def _path(state: str, new: Mapping[str, int]) -> list[str] | None:
             found.append(gone)
             return
         for there in _LEGAL[here]:
-            if left.get(there, 0) > 0:
+            if there not in left and there == "half_open":
+                go(there, left, [*gone, there])
+            elif left.get(there, 0) > 0:
                 go(there, {**left, there: left[there] - 1}, [*gone, there])
 
     if state and sum(new.values()) <= _MOST:
@@ -121,7 +125,7 @@ def _path(state: str, new: Mapping[str, int]) -> list[str] | None:
 
 _LEGAL: Final[Mapping[str, tuple[str, ...]]] = {
     "closed": ("open",),
-    "open": ("half_open", "closed"),
+    "open": ("half_open",),
     "half_open": ("open", "closed"),
 }
 _MOST: Final = 12

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from typing import Any, Final
+from typing import Final
 
 from resilience.breaker.observers.base import state_name
 from resilience.breaker.observers.clocks import WallClock, wall_ns
@@ -31,7 +31,7 @@ class ActuatorStates:
     def read(self, text: str, at: tuple[int, int]) -> Iterator[Line]:
         """The state of the breaker; KeyError where there is none of that name."""
         state = json.loads(text)["circuitBreakers"][self._subject.name]["state"]
-        yield state_line(self._subject, _state(state), at, OBSERVER)
+        yield state_line(self._subject, state_name(str(state)), at, OBSERVER)
 
     def forget(self) -> None:
         """Each reading stands for itself."""
@@ -63,12 +63,7 @@ class ActuatorEvents:
             when = self._clock.place(wall_ns(event["creationTime"]), since_ns, at[1])
             if event.get("stateTransition"):
                 before, _, after = str(event["stateTransition"]).partition("_TO_")
-                yield transition_line(self._subject, _state(before), _state(after), when, OBSERVER)
+                yield transition_line(self._subject, state_name(before), state_name(after), when, OBSERVER)
 
     def forget(self) -> None:
         """The ring goes on meanwhile: whether it was read in time is seen from the ring itself."""
-
-
-def _state(word: Any) -> str:
-    # Metrics only: it counts, and lets everything through.
-    return "disabled" if str(word).upper() == "METRICS_ONLY" else state_name(str(word))

@@ -35,6 +35,7 @@ class ResponseReader:
         "content_length",
         "headers",
         "keep_alive",
+        "rest",
         "status",
         "surplus",
     )
@@ -55,6 +56,8 @@ class ResponseReader:
         self.complete = False
         self.surplus = False
         """The peer went on after the end of its answer: the connection must not be used again."""
+        self.rest = b""
+        """After 101 Switching Protocols: what came with the answer and is no HTTP any more."""
 
     def feed(self, data: bytes) -> bool:
         """Take what was read; true when the answer is complete. Raises ProtocolViolationError."""
@@ -66,7 +69,8 @@ class ResponseReader:
             self._head_bytes += len(data)
         try:
             parser.feed_data(data)
-        except httptools.HttpParserUpgrade:
+        except httptools.HttpParserUpgrade as upgrade:
+            self.rest = data[upgrade.args[0] :]
             self._finish(reusable=False)
         except httptools.HttpParserError as error:
             if not self.complete:

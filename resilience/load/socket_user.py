@@ -1,4 +1,4 @@
-"""One user on a WebSocket: arriving, staying, talking and listening, being lost, arriving again. On `websockets`.
+"""One user on a WebSocket: arriving, staying, talking and listening, being lost, arriving again.
 
 Theory of operation. `arrive` is the operation: handshake, welcome, the messages that are answered before anything else. `stay` is
 what follows: one loop waits for the next message, the next sending or the end of the stay, whichever is first. What it hears is
@@ -11,19 +11,15 @@ What it deliberately does not do: log in (the driver does), compress, or send pi
 """
 
 import asyncio
-import contextlib
 import ssl
 from collections.abc import Mapping
 from time import monotonic_ns
 from typing import Any, Final
 
-from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import ConnectionClosed, WebSocketException
-from websockets.typing import Subprotocol
-
 from resilience.load.fields import fill, fill_url
 from resilience.load.recorder import Recorder
 from resilience.load.requests import WebSocketRequest
+from resilience.load.socket_link import Link, LinkError, LinkLostError
 from resilience.load.socket_talk import Talk, conditions, document_of, fits
 
 _NS: Final = 10**9
@@ -57,7 +53,7 @@ class SocketUser:
         self._tls = tls
         self._id_header = id_header
         self._talk = Talk(request, i, row)
-        self._socket: ClientConnection | None = None
+        self._socket: Link | None = None
         self._again = 0
         self._number = 0
         self._forget()
@@ -81,19 +77,14 @@ class SocketUser:
         return self._first
 
     async def open(self) -> None:
-        """The handshake. Raises what the library does; InvalidStatus where the target refuses."""
+        """The handshake. Raises as `Link.open` does."""
         request, row, i = self._request, self._row, self._i
-        headers = {name: fill(value, i, row) for name, value in request.headers}
-        self._socket = await connect(
+        headers = [(name, fill(value, i, row)) for name, value in request.headers]
+        self._socket = await Link.open(
             fill_url(request.url, i, row),
-            additional_headers={**headers, self._id_header[0]: self._id_header[1]},
-            subprotocols=[Subprotocol(name) for name in request.subprotocols] or None,
-            compression=None,
-            open_timeout=None,
-            ping_interval=None,
-            close_timeout=1,
-            proxy=None,
-            ssl=self._tls,
+            [*headers, self._id_header],
+            subprotocols=request.subprotocols,
+            tls=self._tls,
         )
         self._opened = monotonic_ns()
         self._figures.count("opened", self._opened)
@@ -141,11 +132,13 @@ class SocketUser:
                 except TimeoutError:
                     continue
                 self._listen(text, monotonic_ns())
-        except ConnectionClosed as closed:
-            code = closed.rcvd.code if closed.rcvd is not None else 1006
-            expected = self._request.close_code == code
-            self.leave(monotonic_ns(), lost=not expected, code=code)
+        except LinkLostError as lost:
+            expected = self._request.close_code == lost.code
+            self.leave(monotonic_ns(), lost=not expected, code=lost.code)
             return expected
+        except LinkError:
+            self.leave(monotonic_ns(), lost=True, code=None)
+            return False
         self.leave(monotonic_ns(), lost=False, code=None)
         return True
 
@@ -160,7 +153,7 @@ class SocketUser:
                 async with asyncio.timeout((until_ns - monotonic_ns()) / _NS):
                     await self.open()
                     await self.greet()
-            except (OSError, WebSocketException, EOFError, WrongMessageError, AssertionError):
+            except (OSError, LinkError, LinkLostError, WrongMessageError):
                 self.leave(monotonic_ns(), lost=True, code=None)
                 await self.close()
                 continue
@@ -192,13 +185,9 @@ class SocketUser:
         """Close the socket; its transport is gone afterwards, whatever the other side does."""
         socket, self._socket = self._socket, None
         if socket is not None:
-            try:
-                with contextlib.suppress(WebSocketException, OSError):
-                    await socket.close()
-            finally:
-                socket.transport.abort()
+            await socket.close()
 
-    async def _say(self, socket: ClientConnection) -> None:
+    async def _say(self, socket: Link) -> None:
         number = self._number
         self._number += 1
         text = self._talk.message(number)

@@ -1,4 +1,4 @@
-"""The WebSocket driver: users who perhaps log in, arrive on a socket, and stay connected for a while, on `websockets`.
+"""The WebSocket driver: users who perhaps log in, arrive on a socket, and stay connected for a while.
 
 Theory of operation. An operation is the user's arrival: log in if the plan says so, connect with the plan's headers (a token, for
 instance), wait for the welcome if there is one, send each message and wait for its answer. Then the operation has ended, and the
@@ -15,14 +15,15 @@ from collections.abc import Mapping
 from time import monotonic_ns
 
 import aiohttp
-from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus, WebSocketException
 
+from resilience.load.close_codes import closed_outcome
 from resilience.load.fields import row_of
 from resilience.load.judging import AnswerJudge, unexpected
 from resilience.load.model import Stream
 from resilience.load.recorder import Recorder
 from resilience.load.requests import HttpRequest, WebSocketRequest
 from resilience.load.sessions import open_connector, open_session
+from resilience.load.socket_link import HungUpError, LinkError, LinkLostError, RefusedError
 from resilience.load.socket_user import SocketUser, WrongMessageError
 from resilience.load.steps import extracted, take_step
 from resilience.load.task_driver import Answer, Operation, TaskDriver
@@ -31,11 +32,10 @@ from resilience.metrics.outcomes import CONNECT, DEGRADED, OK, PROTOCOL, RESET, 
 _SWITCHED = 101
 _CATEGORIES: tuple[tuple[tuple[type[Exception], ...], str], ...] = (
     ((WrongMessageError,), WRONG_DATA),
-    ((ConnectionClosed,), RESET),
+    ((HungUpError,), RESET),
     ((aiohttp.ClientConnectorError, aiohttp.ClientSSLError), CONNECT),
     ((aiohttp.ClientConnectionError, aiohttp.ClientPayloadError), RESET),
-    # AssertionError: the library asserts what a peer can break that speaks first, and something else.
-    ((WebSocketException, AssertionError, aiohttp.ClientError), PROTOCOL),
+    ((LinkError, aiohttp.ClientError), PROTOCOL),
 )
 """The libraries' errors, the narrow ones first."""
 
@@ -99,10 +99,9 @@ class WebSocketDriver(TaskDriver):
         )
         try:
             await user.open()
-        except InvalidStatus as error:
+        except RefusedError as error:
             operation.is_sending()
-            status = error.response.status_code
-            return Answer(unexpected(status), status)
+            return Answer(unexpected(error.status), error.status)
         operation.is_connected()
         return await self._arrive(user, operation, until)
 
@@ -124,8 +123,6 @@ class WebSocketDriver(TaskDriver):
 
     def explain(self, error: Exception, operation: Operation) -> str:
         """The libraries' errors: a lost socket, no WebSocket at all, or a login that could not be sent."""
-        if isinstance(error, InvalidHandshake):
-            return RESET if isinstance(error.__cause__, EOFError | OSError) else PROTOCOL
         for kinds, category in _CATEGORIES:
             if isinstance(error, kinds):
                 return category
@@ -167,9 +164,9 @@ class WebSocketDriver(TaskDriver):
         except WrongMessageError:
             lost = False
             return Answer(WRONG_DATA, _SWITCHED)
-        except ConnectionClosed as closed:
-            code = closed.rcvd.code if closed.rcvd is not None else 1006
-            raise
+        except LinkLostError as closed:
+            code = closed.code
+            return Answer(closed_outcome(code), code)
         finally:
             if not held:
                 user.leave(monotonic_ns(), lost=lost, code=code)

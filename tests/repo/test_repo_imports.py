@@ -42,6 +42,8 @@ PURE = (
     "resilience/load/noting.py",
     "resilience/load/figures.py",
     "resilience/load/socket_talk.py",
+    "resilience/load/socket_frames.py",
+    "resilience/load/close_codes.py",
     "resilience/load/template.py",
     "resilience/metrics/",
     "resilience/breaker/",

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from resilience.analysis.attribution import Unattributed, refuse_unattributed
 from resilience.analysis.baseline import against_baseline
 from resilience.analysis.evidence import NS_PER_S, RecordReader, RunEvidence
 from resilience.analysis.exercise import unexercised
@@ -17,6 +18,7 @@ from resilience.breaker.report import BreakerReport
 from resilience.breaker.spec import BreakerSpec, SpecError
 from resilience.breaker.verify import verify
 from resilience.breaker.wire import from_record
+from resilience.load.identity import DEFAULT
 from resilience.plan.schema import Breaker, ConformsExpectation, RecoversExpectation
 from resilience.plan.schema.expect_promises import (
     CoherenceExpectation,
@@ -77,7 +79,7 @@ def analyse(evidence: RunEvidence, reader: RecordReader) -> Findings:
     for name, breaker in evidence.plan.breakers.items():
         try:
             breakers[name] = _verify(evidence, reader, name, breaker)
-        except SpecError as error:
+        except (SpecError, Unattributed) as error:
             problems[name] = str(error)
         except Exception as error:  # noqa: BLE001 - a checker that crashes yields unknown, never a pass
             problems[name] = f"checker error: {type(error).__name__}: {error}"
@@ -157,6 +159,10 @@ def breaker_spec(evidence: RunEvidence, breaker: Breaker) -> BreakerSpec:
 
 def _verify(evidence: RunEvidence, reader: RecordReader, name: str, breaker: Breaker) -> BreakerReport:
     spec = breaker_spec(evidence, breaker)
+    rows = list(reader.calls(breaker.load))
+    if spec.scope == "instance":
+        refuse_unattributed(evidence, breaker, rows)
+    stimulus = evidence.plan.stimulus.get(breaker.load)
     required = frozenset(
         rule
         for wanted in evidence.plan.expect.values()
@@ -166,7 +172,7 @@ def _verify(evidence: RunEvidence, reader: RecordReader, name: str, breaker: Bre
     history = from_record(
         breaker=name,
         run_id=evidence.run_id,
-        calls=[{"kind": "call", "load": breaker.load, "rows": list(reader.calls(breaker.load))}],
+        calls=[{"kind": "call", "load": breaker.load, "rows": rows}],
         wire=reader.wire(breaker.observe.wire) if breaker.observe.wire else (),
         transitions=evidence.events.get("breaker.transition", ()),
         polls=evidence.events.get("breaker.state", ()),
@@ -181,6 +187,7 @@ def _verify(evidence: RunEvidence, reader: RecordReader, name: str, breaker: Bre
         ],
         gaps=[g for g in evidence.events.get("gap", ()) if g.get("proxy") in (None, breaker.observe.wire)],
         timeout_ns=spec.timeout_ns,
+        correlate=stimulus.correlate if stimulus is not None else DEFAULT,
     )
     return verify(history, spec, required=required, strict=evidence.strict, origin_ns=evidence.epoch_ns)
 

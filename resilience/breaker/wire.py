@@ -30,6 +30,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, TypeAlias
 
 from resilience.breaker.observation import Arrival, Call, Fault, Gap, Interval, Observation, State, Transition
+from resilience.load.identity import DEFAULT, call_id
 
 _CLOSE_LAG_NS: Final = 30_000_000
 _BROKEN_NS: Final = 50_000_000
@@ -52,13 +53,14 @@ def from_record(
     faults: Sequence[Fault] = (),
     gaps: Iterable[Line] = (),
     timeout_ns: int | None = None,
+    correlate: str = DEFAULT,
 ) -> list[Observation]:
     """The history of one breaker.
 
     `calls` are the load workers' "call" messages, `wire` the tap's records of the proxy that the breaker stands
     before, `transitions` and `polls` the lines "breaker.transition" and "breaker.state" (lines about other breakers are
     left out), `gaps` the lines "gap". `timeout_ns` is the breaker's per-call time-out: an answer without arrival that
-    took as long proves no rejection. Raises KeyError or ValueError on lines that break the record's format.
+    took as long proves no rejection. `correlate` is the header by which the tap knows calls. Raises KeyError or ValueError on lines that break the record's format.
     """
     history: list[Observation] = []
     arrivals = _arrivals(breaker, wire)
@@ -74,9 +76,9 @@ def from_record(
         if message.get("kind") != "call":
             continue
         for row in message["rows"]:
-            call_id = f"{run_id}-{message['load']}-{row[0]}"
+            known_as = call_id(run_id, message["load"], row[0], correlate)
             history.append(
-                _call(breaker, call_id, row, by_id.get(call_id, []), ends, (broken, trying), timeout_ns)
+                _call(breaker, known_as, row, by_id.get(known_as, []), ends, (broken, trying), timeout_ns)
             )
     history.extend(told)
     history.extend(

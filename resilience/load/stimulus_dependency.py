@@ -22,6 +22,7 @@ from typing import Self
 
 from aiohttp import web
 
+from resilience.load.identity import trace_of
 from resilience.load.stimulus import GOOD, Answer
 
 _KEEP_ALIVE_S = 75.0
@@ -35,12 +36,6 @@ class Healthy:
     body: bytes = b'{"ok": true}'
     headers: Mapping[str, str] = field(default_factory=lambda: {"Content-Type": "application/json"})
     status: int = 200
-
-
-def trace_of(value: str, correlate: str) -> str:
-    """What identifies a call in the header's value: of a `traceparent` the trace id, which services keep."""
-    parts = value.split("-")
-    return parts[1] if correlate.lower() == "traceparent" and len(parts) >= 3 else value
 
 
 class ScriptedDependency:

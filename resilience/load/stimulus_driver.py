@@ -22,11 +22,12 @@ from time import monotonic_ns
 from typing import Any, Final
 
 from resilience.breaker.spec import BreakerSpec
+from resilience.load.identity import call_id
 from resilience.load.judging import AnswerJudge
 from resilience.load.model import request_id
 from resilience.load.requests import HttpRequest
 from resilience.load.stimulus import GOOD, Ended, Look, Now, Part, Rest, Seen, Send, stimulus
-from resilience.load.stimulus_dependency import ScriptedDependency, trace_of
+from resilience.load.stimulus_dependency import ScriptedDependency
 from resilience.load.stimulus_lanes import CallFailedError, Lane, Lanes
 from resilience.load.template import compile_request, target_of
 from resilience.metrics.outcomes import DEGRADED, OK, TIMEOUT
@@ -145,13 +146,13 @@ class StimulusDriver:
     def _hint(self, number: int, seen: Seen, status: int | None) -> str:
         aim, where = self._aim, f"{self._aim.request.method} {self._aim.request.url}"
         said = f"{where} answered {status}" if status else f"{where} gave no answer ({seen.outcome})"
-        call_id = request_id(aim.run_id, aim.name, number, aim.correlate)
+        sent = request_id(aim.run_id, aim.name, number, aim.correlate)
         if seen.arrived:
             return f"{said} although its dependency answered well: see the service's log, and whether the answer suits it (stimulus.{aim.name}.answer)"
         if self._dependency.strangers:
             return (
                 f"{said}; its dependency was called without our id: the service must pass the header {aim.correlate} on "
-                f"(it was {call_id!r})"
+                f"(it was {sent!r})"
             )
         if seen.rejected:
             return f"{said} again and again: the breaker does not let a single call through"
@@ -255,8 +256,8 @@ class StimulusDriver:
 
     async def _call(self, number: int, send: Send, lane: Lane) -> tuple[list[Any], Seen]:
         aim = self._aim
-        call_id = trace_of(request_id(aim.run_id, aim.name, number, aim.correlate), aim.correlate)
-        self._dependency.announce(call_id, send.answer)
+        known_as = call_id(aim.run_id, aim.name, number, aim.correlate)
+        self._dependency.announce(known_as, send.answer)
         status: int | None = None
         refused = False
         start_ns = monotonic_ns()
@@ -276,14 +277,14 @@ class StimulusDriver:
         else:
             status, outcome = answer.status, self._judge.outcome(answer.status, answer.headers)
             lane.instance = self._judge.instance(answer.headers)
-            arrived = self._dependency.arrived(call_id)
+            arrived = self._dependency.arrived(known_as)
             refused = aim.rejection.matches(answer.status, answer.headers, arrived=arrived)
             if answer.keep_alive and not answer.surplus:
                 self._lanes.give_back(lane)
             else:
                 lane.close()
         done_ns = monotonic_ns()
-        arrived = self._dependency.arrived(call_id)
+        arrived = self._dependency.arrived(known_as)
         if status is not None and (refused or (outcome == OK and send.answer.kind != "ok")):
             outcome = DEGRADED
         row = [

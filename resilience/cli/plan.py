@@ -11,6 +11,7 @@ import typer
 from resilience.cli.plan_init import init
 from resilience.cli.scenarios import load_or_exit, scenario_names
 from resilience.plan import Timeline
+from resilience.plan.arrivals import describe, start_ns
 from resilience.plan.units import format_duration, format_rate
 
 plan_app = typer.Typer(no_args_is_help=True, help="Write and check plans, and show what they would do.")
@@ -51,5 +52,7 @@ def print_timeline(timeline: Timeline) -> None:
             if segment.end_per_s != segment.start_per_s:
                 rate += f" to {format_rate(segment.end_per_s)}"
             typer.echo(f"  {segment.start_ns / 1e9:8.3f} s  load {load}: {rate}")
+    for load, shape in timeline.shapes.items():
+        typer.echo(f"  {start_ns(shape) / 1e9:8.3f} s  load {load}: {describe(shape)}")
     for operation in timeline.operations:
         typer.echo(f"  {operation.at_ns / 1e9:8.3f} s  {operation.kind} {operation.subject}")

@@ -196,10 +196,8 @@ class Assembly:
             **self._options.breaker.to_environ(),
             **self._options.environ,
             f"{PREFIX}PRICING_URL": f"http://{points['pricing'].listen}",
-            f"{PREFIX}DATABASE_URL": (
-                f"postgresql://{USER}:{postgres.password}@{points['db'].listen}/{DATABASE}?sslmode=disable"
-            ),
-            f"{PREFIX}CACHE_URL": f"redis://:{cache.password}@{points['cache'].listen}/0",
+            f"{PREFIX}DATABASE_URL": _database_url(points, postgres),
+            f"{PREFIX}CACHE_URL": _cache_url(points, cache),
             f"{PREFIX}JWT_SECRET": secrets.token_hex(32),
         }
         async with asyncio.TaskGroup() as group:
@@ -264,7 +262,18 @@ class Assembly:
                 "breaker_library": library_version(breaker.library),
                 "breaker_spec": json.dumps(breaker_spec(breaker)),
             },
+            addresses={"db": _database_url(points, postgres), "cache": _cache_url(points, cache)},
         )
+
+
+def _database_url(points: Mapping[str, ProxyPoint], postgres: Server) -> str:
+    """The database through its tap and proxy, as the gateways and a plan's loads reach it."""
+    return f"postgresql://{USER}:{postgres.password}@{points['db'].listen}/{DATABASE}?sslmode=disable"
+
+
+def _cache_url(points: Mapping[str, ProxyPoint], cache: Server) -> str:
+    """The cache, likewise."""
+    return f"redis://:{cache.password}@{points['cache'].listen}/0"
 
 
 async def _remove(directory: Path) -> None:

@@ -94,7 +94,8 @@ class System:
 
     `pids` maps a service to its processes on this host (empty where they are out of reach), `owners` are the processes
     that keep the stack itself alive, `facts` are strings for the environment record: versions, the breaker library,
-    and under "breaker_spec" the JSON of what the breaker is configured to do.
+    and under "breaker_spec" the JSON of what the breaker is configured to do. `addresses` are what else callers can dial, by the
+    name that plans use (`{db}`), credentials included: they are never written down.
     """
 
     stack: str
@@ -104,6 +105,7 @@ class System:
     pids: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     owners: tuple[int, ...] = ()
     facts: Mapping[str, str] = field(default_factory=dict)
+    addresses: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     def to_json(self) -> dict[str, Any]:
         """A JSON object with its version under "v"."""
@@ -116,6 +118,7 @@ class System:
             "pids": {service: list(pids) for service, pids in self.pids.items()},
             "owners": list(self.owners),
             "facts": dict(self.facts),
+            "addresses": dict(self.addresses),
         }
 
     @classmethod
@@ -131,6 +134,7 @@ class System:
             pids={service: tuple(pids) for service, pids in data["pids"].items()},
             owners=tuple(data["owners"]),
             facts=dict(data["facts"]),
+            addresses=dict(data.get("addresses", {})),
         )
 
 

@@ -7,17 +7,17 @@ collected before `PlanInvalid` is raised.
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterator
 
+from resilience.plan.arrivals import arrivals, offset_ns
 from resilience.plan.problems import Path, PlanInvalid, Problem, nearest
 from resilience.plan.references import known_proxies, references
 from resilience.plan.requests import unsendable
-from resilience.plan.schema import Plan, Ramp
+from resilience.plan.schema import Plan
 from resilience.plan.soundness import breaker_problems, hold_problems, phase_problems, settle_problems
-from resilience.plan.timeline import FaultSpan, Operation, PhaseSpan, Segment, Timeline
+from resilience.plan.timeline import FaultSpan, Operation, PhaseSpan, Timeline
 from resilience.plan.toxics import slot, toxic_problems
-from resilience.plan.units import Moment, format_duration
+from resilience.plan.units import format_duration
 
 
 def compile_plan(plan: Plan, *, filled: bool = True) -> Timeline:
@@ -28,7 +28,7 @@ def compile_plan(plan: Plan, *, filled: bool = True) -> Timeline:
     problems: list[Problem] = []
     phases = _phases(plan, problems)
     duration_ns = phases[-1].end_ns
-    segments = {name: _segments(plan, name, phases, problems) for name in plan.load}
+    due = {name: arrivals(plan, name, phases, problems) for name in plan.load}
     placed = tuple(_faults(plan, phases, problems))
     faults = tuple(span for _, span in placed)
     problems.extend(_overlaps(plan, placed))
@@ -45,9 +45,10 @@ def compile_plan(plan: Plan, *, filled: bool = True) -> Timeline:
         name=plan.name,
         duration_ns=duration_ns,
         phases=phases,
-        segments=segments,
+        segments={name: segments for name, (segments, _) in due.items()},
         faults=faults,
         operations=_operations(phases, faults, duration_ns, tuple(plan.load)),
+        shapes={name: shape for name, (_, shape) in due.items() if shape is not None},
     )
     # Only a timeline that is sound tells when the load is back.
     problems.extend(hold_problems(plan, timeline))
@@ -73,69 +74,6 @@ def _phases(plan: Plan, problems: list[Problem]) -> tuple[PhaseSpan, ...]:
     return tuple(spans)
 
 
-def _segments(
-    plan: Plan, load: str, phases: tuple[PhaseSpan, ...], problems: list[Problem]
-) -> tuple[Segment, ...]:
-    """Piecewise linear rate of one stream over the whole run, without a gap."""
-    rates = plan.load[load].rate
-    path: Path = ("load", load, "rate")
-    for name in rates:
-        if name != "default" and all(name != span.name for span in phases):
-            known = ["default", *(span.name for span in phases)]
-            problems.append(Problem((*path, name), f"no phase {name!r}{nearest(name, known)}", at_key=True))
-    default = rates.get("default", 0.0)
-    if isinstance(default, Ramp):
-        problems.append(Problem((*path, "default"), "the default is a plain rate; a ramp belongs to a phase"))
-        return ()
-    base = [r if isinstance(r := rates.get(span.name, default), float) else default for span in phases]
-    segments: list[Segment] = []
-    for index, span in enumerate(phases):
-        rate = rates.get(span.name, default)
-        if not isinstance(rate, Ramp):
-            segments.append(Segment(span.start_ns, span.end_ns, rate, rate))
-            continue
-        if rate.rise + rate.fall > span.end_ns - span.start_ns:
-            problems.append(
-                Problem(
-                    (*path, span.name),
-                    "rise and fall together are longer than the phase; shorten one of them",
-                )
-            )
-            continue
-        before = base[index - 1] if index else default
-        after = base[index + 1] if index + 1 < len(phases) else default
-        corners = (
-            (span.start_ns, before if rate.rise else rate.ramp),
-            (span.start_ns + rate.rise, rate.ramp),
-            (span.end_ns - rate.fall, rate.ramp),
-            (span.end_ns, after if rate.fall else rate.ramp),
-        )
-        for (t0, r0), (t1, r1) in itertools.pairwise(corners):
-            if t1 > t0:
-                segments.append(Segment(t0, t1, r0, r1))
-    if all(segment.start_per_s == segment.end_per_s == 0 for segment in segments):
-        problems.append(Problem(path, 'this stream never sends anything; write for example "default: 50/s"'))
-    return tuple(segments)
-
-
-def _offset_ns(moment: Moment, phases: tuple[PhaseSpan, ...], path: Path) -> int | Problem:
-    if moment.anchor is None:
-        offset_ns = moment.offset_ns
-    elif moment.anchor == "end":
-        offset_ns = phases[-1].end_ns + moment.offset_ns
-    else:
-        anchors = [span.start_ns for span in phases if span.name == moment.anchor]
-        if not anchors:
-            known = ["end", *(span.name for span in phases)]
-            return Problem(path, f"no phase {moment.anchor!r}{nearest(moment.anchor, known)}")
-        offset_ns = anchors[0] + moment.offset_ns
-    if not 0 <= offset_ns < phases[-1].end_ns:
-        return Problem(
-            path, f"{moment.text!r} lies outside the run, which lasts {format_duration(phases[-1].end_ns)}"
-        )
-    return offset_ns
-
-
 def _faults(
     plan: Plan, phases: tuple[PhaseSpan, ...], problems: list[Problem]
 ) -> Iterator[tuple[int, FaultSpan]]:
@@ -159,7 +97,7 @@ def _faults(
         if fault.duration > plan.allow.max_fault_duration:
             limit = format_duration(plan.allow.max_fault_duration)
             problems.append(Problem((*path, "duration"), f"longer than allow.max_fault_duration, {limit}"))
-        start = _offset_ns(fault.start, phases, (*path, "start"))
+        start = offset_ns(fault.start, phases, (*path, "start"))
         if isinstance(start, Problem):
             problems.append(start)
             continue

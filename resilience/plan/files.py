@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import csv
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Final, TextIO
 
-from resilience.plan.loader import DataUnreadable, LoadedPlan, Rows, load_text
+from resilience.plan.inlining import DataUnreadable, Rows
+from resilience.plan.loader import LoadedPlan, load_text
 from resilience.plan.problems import PlanInvalid, Problem
 
 MAX_BYTES = 200_000
 """Of a plan, or of a data file: its rows stand in the record, which is read when the run is judged."""
+_JSON_LINES: Final = frozenset({".jsonl", ".ndjson"})
 
 
 def load_plan(
@@ -29,6 +33,7 @@ def load_plan(
         settings=settings,
         read_data=lambda name: _rows(path.parent / name),
         read_text=lambda name: _text(path.parent / name),
+        find=lambda name: _found(path.parent / name),
     )
 
 
@@ -60,9 +65,38 @@ def _rows(path: Path) -> Rows:
             )
         # Spreadsheets like to begin with a byte order mark.
         with path.open(encoding="utf-8-sig", newline="") as file:
-            rows = [{key: value or "" for key, value in row.items() if key} for row in csv.DictReader(file)]
+            rows = _lines(file, path) if path.suffix.lower() in _JSON_LINES else _table(file)
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DataUnreadable(f"{path} cannot be read: {error}") from error
     if not rows:
-        raise DataUnreadable(f"{path} has no rows under its header")
+        raise DataUnreadable(f"{path} has no rows")
     return rows
+
+
+def _table(file: TextIO) -> Rows:
+    return [{key: value or "" for key, value in row.items() if key} for row in csv.DictReader(file)]
+
+
+def _lines(file: TextIO, path: Path) -> Rows:
+    """One JSON object a line; a value that is no text stands in templates as it does in JSON."""
+    rows: Rows = []
+    for number, line in enumerate(file, start=1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+        except ValueError as error:
+            raise DataUnreadable(f"{path}:{number}: not JSON: {error}") from error
+        if not isinstance(row, dict):
+            raise DataUnreadable(f"{path}:{number}: a row is an object with fields, not {line.strip():.40}")
+        rows.append(
+            {name: value if isinstance(value, str) else json.dumps(value) for name, value in row.items()}
+        )
+    return rows
+
+
+def _found(path: Path) -> str:
+    """The absolute path of a file that the load workers will open."""
+    if not path.is_file():
+        raise DataUnreadable(f"{path} is not there")
+    return str(path.resolve())

@@ -15,22 +15,18 @@ from pydantic import ValidationError
 
 from resilience.breaker.sources.resilience4j import SourceError
 from resilience.breaker.sources.written import is_file_spec, resolve_file_spec
+from resilience.plan.addresses import stand_ins
+from resilience.plan.calls import request_of
 from resilience.plan.compile import compile_plan
+from resilience.plan.inlining import Beside, DataUnreadable, Rows, inline_load
 from resilience.plan.layers import Layers
 from resilience.plan.messages import TAGS, problems_of
 from resilience.plan.problems import PlanInvalid, Problem
 from resilience.plan.recording import recordable
-from resilience.plan.requests import NO_HOST, http_request
 from resilience.plan.schema import Plan
 from resilience.plan.texts import dump
 from resilience.plan.timeline import Timeline
 from resilience.plan.variables import fill
-
-Rows = list[dict[str, str]]
-
-
-class DataUnreadable(ValueError):  # noqa: N818 - the message says what is wrong
-    """Rows that cannot be had; the message says which and why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,12 +48,14 @@ def load_text(
     settings: Sequence[str] = (),
     read_data: Callable[[str], Rows] | None = None,
     read_text: Callable[[str], str] | None = None,
+    find: Callable[[str], str] | None = None,
 ) -> LoadedPlan:
     """Load a plan from texts; raises `PlanInvalid` with every problem found.
 
     `overlays` are (source, text). `environment=None` leaves variables as they stand: re-judging a record, which is
     then its own record. `read_data` gives the rows of a data file by the name in the plan, or raises `DataUnreadable`;
-    `read_text` gives the text of a file that a breaker's specification is read from, likewise.
+    `read_text` gives the text of a file (a breaker's specification, offsets of a replay, a script), likewise; `find` gives
+    the absolute path of a file that workers will need (a script, a certificate).
     """
     layers = Layers(text, source, tags=TAGS)
     for overlay_source, overlay_text in overlays:
@@ -68,8 +66,8 @@ def load_text(
     if environment is not None:
         problems: list[Problem] = []
         values = fill(layers.values, environment, (), problems)
-        if not problems and read_data is not None:
-            _inline_data(values, read_data, problems)
+        if not problems:
+            inline_load(values, Beside(read_data, read_text, find), problems)
         if not problems and read_text is not None:
             _inline_specs(values, read_text, problems)
         if problems:
@@ -89,19 +87,6 @@ def load_text(
     return LoadedPlan(plan, timeline, source, recorded)
 
 
-def _inline_data(values: dict[str, Any], read_data: Callable[[str], Rows], problems: list[Problem]) -> None:
-    """`data: skus.csv` becomes its rows, so that the record holds all that was sent."""
-    loads = values.get("load")
-    for name, stream in loads.items() if isinstance(loads, dict) else ():
-        http = stream.get("http") if isinstance(stream, dict) else None
-        if not isinstance(http, dict) or not isinstance(http.get("data"), str):
-            continue
-        try:
-            http["data"] = read_data(http["data"])
-        except DataUnreadable as error:
-            problems.append(Problem(("load", name, "http", "data"), str(error)))
-
-
 def _inline_specs(values: dict[str, Any], read_text: Callable[[str], str], problems: list[Problem]) -> None:
     """`spec: {file: application.yml, ...}` becomes what stands there, so that the record can be judged without the file."""
     breakers = values.get("breakers")
@@ -118,8 +103,9 @@ def _check_record(recorded: str, plan: Plan, timeline: Timeline, source: str) ->
     """Read back what will be written down, as the judge will after the run."""
     try:
         again = load_text(recorded, source="the record", environment=None)
+        addresses = stand_ins(again.plan)
         for stream in again.plan.load.values():
-            http_request(stream.http, again.plan.external.base_url if again.plan.external else NO_HOST)
+            request_of(stream, addresses)
         same = again.timeline == timeline and again.plan.expect == plan.expect
         why = "it comes to another timeline" if not same else ""
     except ValueError as error:

@@ -15,8 +15,9 @@ from pydantic import BaseModel, Tag
 
 from resilience.plan.problems import Path, Problem, nearest
 from resilience.plan.schema import EXPECTATION_KEYS, Plan
+from resilience.plan.schema.load import RATE_TAGS
 
-TAGS = frozenset({"Ramp", "Constant", *EXPECTATION_KEYS})
+TAGS = RATE_TAGS | EXPECTATION_KEYS.keys()
 """What a union adds to the path of an error: it stands in no text."""
 
 

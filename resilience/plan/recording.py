@@ -14,9 +14,14 @@ from typing import Any
 
 from faults.redact import REDACTED, redact
 from resilience.plan.schema.breakers import REMOTE_KEYS
+from resilience.plan.schema.calls import DRIVERS
 from resilience.plan.variables import around_variables, with_variables_aside
 
-_HTTP_TEXTS = ("url", "headers", "json", "data")
+_HTTP_TEXTS = ("url", "headers", "json", "form", "body", "data", "variables", "expect_headers", "expect_json")
+_CALL_TEXTS = frozenset(
+    {*_HTTP_TEXTS, "dsn", "params", "command", "commands", "expect", "first", "send", "welcome", "answer"}
+)
+"""Where a call holds free text, whatever its driver. What is recorded or extracted names places, and is no secret."""
 _EXTERNAL_TEXTS = ("admin_url", "tap_url")
 _SCHEME = re.compile(r"\s*(?:basic|bearer|digest|token)\s+", re.IGNORECASE)
 
@@ -25,7 +30,10 @@ def recordable(written: Mapping[str, Any], filled: Mapping[str, Any]) -> dict[st
     """The record's values of a valid plan: `written` has the variables, `filled` what they came to."""
     recorded = dict(filled)
     recorded["load"] = {
-        name: {**stream, "http": _texts(_HTTP_TEXTS, written["load"][name]["http"], stream["http"])}
+        name: {
+            key: _free(written["load"][name].get(key), value) if key in DRIVERS else value
+            for key, value in stream.items()
+        }
         for name, stream in filled.get("load", {}).items()
     }
     if filled.get("stimulus"):
@@ -62,7 +70,7 @@ def _stimulus(written: Mapping[str, Any], filled: Mapping[str, Any]) -> dict[str
 
 
 def _external(written: Mapping[str, Any], filled: Mapping[str, Any]) -> dict[str, Any]:
-    external = _texts(("base_url",), written, filled)
+    external = _texts(("base_url", "addresses"), written, filled)
     if "proxies" in filled:
         external["proxies"] = {
             name: _texts(_EXTERNAL_TEXTS, written["proxies"][name], proxy)
@@ -74,6 +82,22 @@ def _external(written: Mapping[str, Any], filled: Mapping[str, Any]) -> dict[str
             for before, after in zip(written["instances"], filled["instances"], strict=True)
         ]
     return external
+
+
+def _free(written: Any, filled: Any) -> Any:
+    """What one call is, at any depth: free texts as they were written and masked, everything else as it was filled in."""
+    if isinstance(filled, dict):
+        before = written if isinstance(written, dict) else {}
+        return {
+            key: masked(before[key] if type(before.get(key)) is type(value) else value, key)
+            if key in _CALL_TEXTS
+            else _free(before.get(key), value)
+            for key, value in filled.items()
+        }
+    if isinstance(filled, list):
+        before_all = written if isinstance(written, list) and len(written) == len(filled) else filled
+        return [_free(before, after) for before, after in zip(before_all, filled, strict=True)]
+    return filled
 
 
 def _texts(keys: tuple[str, ...], written: Mapping[str, Any], filled: Mapping[str, Any]) -> dict[str, Any]:

@@ -6,8 +6,10 @@ fault to the next never holds both longer than it says. The last operation heals
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal, cast
+
+from resilience.load.model import Closed, Herd, Replay, shape_from_json, shape_to_json
 
 OperationKind = Literal["load.start", "phase.end", "fault.heal", "phase.start", "fault.inject", "heal.all"]
 _ORDER: dict[str, int] = {
@@ -18,6 +20,10 @@ _ORDER: dict[str, int] = {
     "fault.inject": 4,
     "heal.all": 5,
 }
+
+
+Singular = Herd | Replay | Closed
+"""What is no rate: everybody at once, a recorded trace, users who wait for their answers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +72,7 @@ class FaultSpan:
 
 @dataclass(frozen=True, slots=True)
 class Timeline:
-    """Everything that will happen, in order."""
+    """Everything that will happen, in order. A load has its pieces under `segments`, or its shape under `shapes`."""
 
     name: str
     duration_ns: int
@@ -74,6 +80,7 @@ class Timeline:
     segments: dict[str, tuple[Segment, ...]]
     faults: tuple[FaultSpan, ...]
     operations: tuple[Operation, ...]
+    shapes: dict[str, Singular] = field(default_factory=dict)
 
     def phase(self, name: str) -> PhaseSpan:
         """The phase of that name (KeyError where there is none: compile has checked all names)."""
@@ -98,11 +105,16 @@ class Timeline:
                 and max(segment.start_per_s, segment.end_per_s) > baseline_per_s * 1.001
             ):
                 back = max(back, segment.end_ns)
+        shape = self.shapes.get(load)
+        if isinstance(shape, Herd):
+            # A crowd is no baseline: what came last has to be served first.
+            back = max(back, shape.start_ns + (shape.waves - 1) * shape.gap_ns)
         return back
 
     def to_json(self) -> dict[str, Any]:
         """JSON-able form, as stored in the run record."""
-        return asdict(self)
+        plain = asdict(self)
+        return {**plain, "shapes": {name: shape_to_json(shape) for name, shape in self.shapes.items()}}
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> Timeline:
@@ -114,4 +126,5 @@ class Timeline:
             segments={k: tuple(Segment(**s) for s in v) for k, v in data["segments"].items()},
             faults=tuple(FaultSpan(**f) for f in data["faults"]),
             operations=tuple(Operation(**o) for o in data["operations"]),
+            shapes={k: cast("Singular", shape_from_json(v)) for k, v in data.get("shapes", {}).items()},
         )

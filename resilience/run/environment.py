@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 import psutil
 
+from faults.redact import redact
 from resilience.lab.system import System
 
 _PACKAGES = (
@@ -35,7 +36,7 @@ def describe_environment(system: System, **run: Any) -> dict[str, Any]:
         **run,
         "started": datetime.now(tz=UTC).isoformat(timespec="seconds"),
         "stack": system.stack,
-        "system": system.to_json(),
+        "system": {**system.to_json(), "addresses": redact(dict(system.addresses))},
         "python": sys.version.split()[0],
         "platform": platform.platform(),
         "cores": os.cpu_count(),

@@ -42,7 +42,7 @@ from resilience.run.observing import Observation, observe
 from resilience.run.record import RecordError, RunRecorder
 from resilience.run.stimulating import Stimulation, stimulation
 from resilience.run.stop import Stop, Stopped, cancelled
-from resilience.run.streams import load_phases, load_streams
+from resilience.run.streams import load_phases, load_streams, missing_addresses
 
 log = logging.getLogger("chaos_spike.run")
 
@@ -142,7 +142,7 @@ class _Run:
         self.stop = stop
         self.listen: Listener | None = listen
         self.aborts = AbortWatch(
-            loaded.plan.abort, {name: stream.http.deadline for name, stream in loaded.plan.load.items()}
+            loaded.plan.abort, {name: stream.call.deadline for name, stream in loaded.plan.load.items()}
         )
         self.epoch_ns = 0
 
@@ -181,6 +181,9 @@ class _Run:
             self._tell("stack", state="down")
 
     async def _with_system(self, system: System) -> None:
+        if missing := missing_addresses(self.plan, system.base_url, system.addresses):
+            names = ", ".join(f"{{{name}}}" for name in missing)
+            raise StackError(f"the load wants {names}, which this stack does not offer to callers")
         async with (
             FaultSession(
                 state_dir=self.options.state_dir,
@@ -281,7 +284,7 @@ class _Run:
         await observation.drain()
 
     async def _drain_load(self, engine: LoadEngine) -> None:
-        longest_s = max(stream.http.timeout for stream in self.plan.load.values()) / 1e9
+        longest_s = max(stream.call.timeout for stream in self.plan.load.values()) / 1e9
         finishing = asyncio.ensure_future(engine.finish(longest_s + DRAIN_MARGIN_S))
         try:
             if await self.stop.before(finishing):
@@ -295,7 +298,9 @@ class _Run:
         if not self.plan.load:
             return contextlib.nullcontext()
         return LoadEngine(
-            load_streams(self.plan, self.timeline, system.base_url, self.options.seed),
+            load_streams(
+                self.plan, self.timeline, system.base_url, self.options.seed, system.addresses
+            ),
             load_phases(self.timeline),
             workers=self.options.workers,
             run_id=self.options.run_id,

@@ -45,7 +45,7 @@ def lines(*, overlays: tuple[str, ...] = (), settings: tuple[str, ...] = (), tex
         ("load.quotes.rate.default=5", "--set load.quotes.rate.default: load.quotes.rate.default: 5 is not a rate"),
         ("load.quotes.rte=5", "--set load.quotes.rte: load.quotes.rte: unknown key 'rte'; did you mean 'rate'?"),
         ("expect.steady=x", "--set expect.steady: expect.steady: input should be a valid dictionary"),
-        ("load.new.rate=5/s", "--set load.new.rate: load.new: the key 'http' is missing"),
+        ("load.new.rate=5/s", "--set load.new.rate: load.new: says nothing of what one call is"),
         ('load.quotes.http.url="${X:?say it}"', "--set load.quotes.http.url: load.quotes.http.url: the variable X"),
     ],
 )  # fmt: skip

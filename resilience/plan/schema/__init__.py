@@ -8,6 +8,16 @@ from __future__ import annotations
 
 from resilience.plan.schema.base import Model
 from resilience.plan.schema.breakers import Breaker, Observe
+from resilience.plan.schema.calls import (
+    Degraded,
+    HttpLoad,
+    PostgresLoad,
+    RedisLoad,
+    ScriptLoad,
+    SessionLoad,
+    SessionStep,
+    WebSocketLoad,
+)
 from resilience.plan.schema.expect import (
     EXPECTATION_KEYS,
     LOAD_FIGURES,
@@ -21,7 +31,7 @@ from resilience.plan.schema.expect import (
     RuleName,
 )
 from resilience.plan.schema.faults import Allow, Fault, Toxic
-from resilience.plan.schema.load import Degraded, HttpLoad, LoadStream, Phase, PhaseRate, Ramp
+from resilience.plan.schema.load import Herd, LoadStream, Phase, PhaseRate, Ramp, Replay
 from resilience.plan.schema.plan import Abort, Plan
 from resilience.plan.schema.stimulus import HealthyAnswer, Rejected, Stimulus
 from resilience.plan.schema.system import External, ExternalInstance, ExternalProxy, Lab, LabBreaker
@@ -41,6 +51,7 @@ __all__ = [
     "ExternalProxy",
     "Fault",
     "HealthyAnswer",
+    "Herd",
     "HttpLoad",
     "Lab",
     "LabBreaker",
@@ -52,11 +63,18 @@ __all__ = [
     "Phase",
     "PhaseRate",
     "Plan",
+    "PostgresLoad",
     "Ramp",
     "RecoversExpectation",
+    "RedisLoad",
     "Rejected",
+    "Replay",
     "ResourceExpectation",
     "RuleName",
+    "ScriptLoad",
+    "SessionLoad",
+    "SessionStep",
     "Stimulus",
     "Toxic",
+    "WebSocketLoad",
 ]

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from resilience.plan.schema.base import Model
-from resilience.plan.schema.load import HttpLoad
+from resilience.plan.schema.calls import HttpLoad
 
 
 class Rejected(Model):

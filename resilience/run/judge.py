@@ -8,6 +8,7 @@ belongs to a runner that died: it is judged as far as it went, and its verdict i
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from resilience.analysis.checks import CHECKERS
@@ -16,6 +17,7 @@ from resilience.analysis.evidence import RecordReader, RunEvidence, read_evidenc
 from resilience.analysis.findings import Findings, analyse
 from resilience.analysis.judgement import FAIL, UNKNOWN, Judgement
 from resilience.load.schedule import counts_by_phase
+from resilience.metrics.machine import crowded_phases
 from resilience.metrics.validity import Validity, judge_validity
 from resilience.run.ending import Ending, Verdict, worst
 from resilience.run.streams import load_phases, load_streams
@@ -99,7 +101,9 @@ def _validity(evidence: RunEvidence) -> Validity | None:
     base_url = str(evidence.environment.get("system", {}).get("base_url", "http://unknown"))
     streams = load_streams(evidence.plan, evidence.timeline, base_url, evidence.seed)
     scheduled = {stream.name: counts_by_phase(stream, phases) for stream in streams}
-    return judge_validity(evidence.table, scheduled, evidence.workers, phases)
+    measured = judge_validity(evidence.table, scheduled, evidence.workers, phases)
+    crowded = crowded_phases(evidence.events.get("machine", ()), phases, evidence.epoch_ns)
+    return replace(measured, valid=measured.valid and not crowded, reasons=(*measured.reasons, *crowded))
 
 
 def _reasons(

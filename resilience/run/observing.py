@@ -25,6 +25,7 @@ from resilience.lab.system import Instance, Stack, System
 from resilience.plan.schema import Plan
 from resilience.plan.schema.breakers import Mapped
 from resilience.run.clock import now_ns
+from resilience.run.machine import watch_machine
 from resilience.run.probes import AUTOSCALER, Prober, watch_scaling
 
 DEFAULT_POLL_NS = 200_000_000
@@ -58,6 +59,7 @@ async def observe(plan: Plan, stack: Stack, system: System, emit: Emit) -> Async
     instances = await stack.instances() if plan.breakers else ()
     taps = {tap: _watched(tap.source, tap.run(emit), emit) for tap in _taps(plan, system)}
     tasks = [*taps.values(), _watched({"source": "resources"}, _resources(system, emit), emit)]
+    tasks.append(_watched({"source": "machine"}, watch_machine(system, emit), emit))
     tasks += [_watched(source, observer, emit) for source, observer in _breakers(plan, instances, emit)]
     tasks += [_watched(source, observer, emit) for source, observer in _remote(plan, instances, emit)]
     prober = Prober(system.instances, emit)

@@ -1,0 +1,76 @@
+"""What the watch of the machine tells, with real processes: ours is not others', and others' is seen."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import psutil
+import pytest
+
+from resilience.lab.system import System
+from resilience.run.machine import watch_machine
+
+pytestmark = pytest.mark.integration
+
+BURN = "import time\nend = time.process_time() + 3\nwhile time.process_time() < end: pass"
+STARTER = f"""
+import os, subprocess, sys, time
+if os.fork():
+    os._exit(0)
+os.setsid()  # a family of its own: as a child of ours it would count as ours whoever is named
+burner = subprocess.Popen([sys.executable, "-c", {BURN!r}])
+print(os.getpid(), flush=True)
+time.sleep(60)
+"""
+needs_steal = pytest.mark.skipif(
+    not hasattr(psutil.cpu_times(), "steal"), reason="only Linux tells stolen time"
+)
+
+
+async def watched(owners: tuple[int, ...], count: int) -> list[dict[str, Any]]:
+    """The first events that the watch emits for a system with these owners."""
+    seen: list[dict[str, Any]] = []
+    enough = asyncio.Event()
+
+    def emit(event: dict[str, Any]) -> None:
+        seen.append(event)
+        if len(seen) >= count:
+            enough.set()
+
+    task = asyncio.create_task(watch_machine(System("embedded", "http://x", owners=owners), emit))
+    try:
+        await asyncio.wait_for(enough.wait(), 30)
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+    return seen
+
+
+@contextmanager
+def burning() -> Iterator[int]:
+    """A process whose child burns three seconds of CPU time; gives its pid."""
+    with subprocess.Popen([sys.executable, "-c", STARTER], stdout=subprocess.PIPE, text=True) as starter:
+        assert starter.stdout is not None
+        pid = int(starter.stdout.readline())
+        try:
+            yield pid
+        finally:
+            for process in [*psutil.Process(pid).children(recursive=True), psutil.Process(pid)]:
+                process.kill()
+
+
+@needs_steal
+@pytest.mark.parametrize("named", [True, False])
+async def test_machine_counts_what_an_owner_started_as_ours_and_a_stranger_not(named: bool) -> None:
+    """A burner is ours when its parent is an owner of the stack; nobody named it: then it is one of the others."""
+    with burning() as pid:
+        seen = await watched((pid if named else os.getpid(),), 3)
+    ours_s, foreign_s = (sum(event[part] for event in seen) for part in ("ours_s", "foreign_s"))
+    assert all(event["cores"] == psutil.cpu_count() and event["idle_s"] >= 0 for event in seen)
+    assert (ours_s > 0.5) if named else (foreign_s > 0.5 and ours_s < 0.5)

@@ -230,6 +230,8 @@ class Automaton:
             if spec.window_survives and isinstance(key.window, Timed) and key.state != "closed":
                 key = pushed(spec, key, clock, taken)
             if key.state == "closed":
+                if stale and kind == "failure" and spec.late_failure_opens:
+                    yield from self._change(key._replace(nth=1), clock, by, "open", running)
                 yield from self._while_closed(key, clock, by, taken, running, unseen)
             elif key.state == "half_open":
                 yield from self._while_half_open(key, clock, by, taken, running)

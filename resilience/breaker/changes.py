@@ -6,6 +6,7 @@ has one, a rule was only tested if no breaker that breaks just this rule would e
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
@@ -40,7 +41,7 @@ def _all(automaton: Automaton, outcomes: Collection[str]) -> Iterator[Change]:
     yield _with(automaton, "R3", "it never opens", trip="never", window_survives=False)
     yield from _waits(automaton)
     yield from _half_open(automaton)
-    if spec.stale != "either":
+    if spec.stale != "either" and spec.probes != "serialised":
         flipped = "ignored" if spec.stale == "counted" else "counted"
         yield _with(automaton, "R13", f"stale outcomes are {flipped}", stale=flipped)
     for outcome in ("cancelled", "excluded"):
@@ -85,13 +86,21 @@ def _window(automaton: Automaton) -> Iterator[Change]:
     for name in ("ratio", "slow_ratio"):
         value = getattr(spec, name)
         if value is not None:
-            less, more = round(value * 0.8, 4), min(1.0, round(value * 1.25, 4))
+            less, more = _beside(spec, value)
             yield _with(automaton, "R2", f"{name} = {less:g}", **{name: less})
             yield _with(automaton, "R3", f"{name} = {more:g}", **{name: more})
     if spec.ratio is None and spec.slow_ratio is None:
         if spec.failures > 1:
             yield _with(automaton, "R2", f"failures = {spec.failures - 1}", failures=spec.failures - 1)
         yield _with(automaton, "R3", f"failures = {spec.failures + 1}", failures=spec.failures + 1)
+
+
+def _beside(spec: BreakerSpec, share: float) -> tuple[float, float]:
+    """Shares below and above that make a difference: where only full windows count, by one call."""
+    if spec.trip != "count" or spec.least_calls < spec.window:
+        return round(share * 0.8, 4), min(1.0, round(share * 1.25, 4))
+    needed = math.ceil(share * spec.window)
+    return max(needed - 1, 0) / spec.window, min(needed + 1, spec.window) / spec.window
 
 
 def _waits(automaton: Automaton) -> Iterator[Change]:
@@ -102,9 +111,10 @@ def _waits(automaton: Automaton) -> Iterator[Change]:
         yield _with(automaton, rule, f"wait = {wait / 1e6:.0f} ms", wait_ns=wait, wait_max_ns=None)
     if spec.backoff != 1.0:
         yield _with(automaton, "R18", "there is no back-off", backoff=1.0)
-    late = spec.late_failure_restarts_wait
-    words = f"late failures {'do not restart' if late else 'restart'} the wait"
-    yield _with(automaton, "R7", words, late_failure_restarts_wait=not late)
+    if spec.probes != "serialised":  # behind a lock no call ends in another epoch than it began in
+        late = spec.late_failure_restarts_wait
+        words = f"late failures {'do not restart' if late else 'restart'} the wait"
+        yield _with(automaton, "R7", words, late_failure_restarts_wait=not late)
     yield _habit(automaton, "R7", "rejections restart the wait", "rejection_restarts_wait")
 
 
@@ -138,5 +148,8 @@ def _half_open(automaton: Automaton) -> Iterator[Change]:
 def _by_ratio(automaton: Automaton, spec: BreakerSpec) -> Iterator[Change]:
     """A breaker that closes by the share of failing probes."""
     assert spec.close_ratio is not None
-    yield _with(automaton, "R10", "the first successful probe closes it", close_ratio=None, successes=1)
+    if (spec.results or spec.permitted or 1) > 1:
+        yield _with(automaton, "R10", "the first successful probe closes it", close_ratio=None, successes=1)
+    else:
+        yield _with(automaton, "R10", "it takes 2 results", results=2)
     yield _with(automaton, "R11", "probes never reopen it", close_ratio=1.1)

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from resilience.breaker.configuration import NEVER_NS, Clock, Key, Result
 from resilience.breaker.observation import Interval
 from resilience.breaker.spec import BreakerSpec
-from resilience.breaker.window import Count, above, empty
+from resilience.breaker.window import Count, empty
 
 
 def periods(spec: BreakerSpec, key: Key, clock: Clock, by: Interval) -> Iterator[tuple[Key, Clock]]:
@@ -102,5 +102,5 @@ def resolved(spec: BreakerSpec, good: int, bad: int, slow: int) -> str:
     if total < spec.resolving_results:
         return ""
     assert spec.close_ratio is not None
-    dragging = spec.slow_ratio is not None and above(spec, spec.slow_ratio, slow, total)
-    return "open" if dragging or above(spec, spec.close_ratio, bad, total) else "closed"
+    dragging = spec.slow_ratio is not None and slow >= spec.slow_ratio * total - 1e-9
+    return "open" if dragging or bad >= spec.close_ratio * total - 1e-9 else "closed"

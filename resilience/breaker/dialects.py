@@ -78,8 +78,9 @@ _PYTHON: Final = (
             "R7": _LATE,
             "R8": _UNBOUNDED,
             "R13": Quirk(
-                "an outcome counts as its call began, and a late probe's success closes even an open breaker",
-                {"stale": "counted", "success_while_open_closes": True},
+                "an outcome counts as its call began: a late probe's success closes even an open breaker, its failure opens "
+                "even a closed one",
+                {"stale": "either", "success_while_open_closes": True, "late_failure_opens": True},
             ),
             "R14": Quirk("an excluded exception counts as a success", {"excluded_as": "success"}),
         },
@@ -99,8 +100,20 @@ _PYTHON: Final = (
         entry="on_read",
         half_open_event="none",
     ),
-    # hyx 0.0.2: a fresh half-open state per admitted call while failing; successes of any epoch are credited.
-    _dialect("hyx", {"R8": _UNBOUNDED, "R13": _STALE}, half_open_event="none"),
+    # hyx 0.0.2: a fresh half-open state per admitted call while failing; successes of any epoch are credited. Its context manager takes
+    # whatever is none of its exceptions for a success, a cancellation too; its decorator leaves it uncounted.
+    _dialect(
+        "hyx",
+        {
+            "R8": _UNBOUNDED,
+            "R13": _STALE,
+            "R14": Quirk(
+                "a cancelled call and an excluded exception may count as successes",
+                {"cancelled_as": "any", "excluded_as": "any"},
+            ),
+        },
+        half_open_event="none",
+    ),
     # pybreaker 1.4: one lock around the whole call, so probes (and all calls) are serialised, and callers wait for it.
     _dialect(
         "pybreaker",

@@ -218,11 +218,12 @@ class _Sorter:
         booted = owners.booted(key)
         if booted is not None:
             instants.append(booted.hi_ns)
+        end = max(instants, default=0)
         return Track(
             breaker=name,
             instance=key[0],
             boot=key[1],
-            span=Interval(min(instants), max(instants)) if instants else Interval(0, 0),
+            span=Interval(min(instants), end) if instants else Interval(0, 0),
             fresh=booted is not None,
             calls=tuple(calls),
             transitions=tuple(transitions),
@@ -234,7 +235,7 @@ class _Sorter:
             orphans=tuple(o for o in orphans if o.instance in {None, key[0]}),
             tapped=bool(self.arrivals[name]),
             longest_ns=max(
-                (min(c.finish.hi_ns, max(instants)) - c.decision.lo_ns for c in calls if c.finish), default=0
+                (min(c.finish.hi_ns, end) - c.decision.lo_ns for c in calls if c.finish), default=0
             ),
             _lo=tuple(call.decision.lo_ns for call in calls),
             _reach=tuple(reach),

@@ -68,6 +68,7 @@ class BreakerSpec:
     wait_cap_ns: int | None = None
     entry: str = "lazy"  # lazy (at the next request) | timer | on_read
     late_failure_restarts_wait: bool = False
+    late_failure_opens: bool = False  # a probe that fails after another has closed it may open it at once
     late_failure_may_restart: bool = False  # ... or not, depending on what the library counted
     success_while_open_closes: bool = False
 

@@ -91,6 +91,15 @@ class _Sweep:
         self.timed = automaton.timed
         self.anonymous = automaton.anonymous
         self.by_activity = self.spec.tumbling and self.spec.tumbling_from == "activity"
+        # A row of failures that nothing but outcomes changes, counted as the specification says.
+        self.plain_row = (
+            self.spec.trip == "consecutive"
+            and not self.spec.tumbling
+            and self.spec.stale != "either"
+            and self.spec.trips_on == "any"
+            and not automaton.relaxed
+            and automaton.habit not in {"cumulative", "success_fails"}
+        )
         self.from_start = self.spec.counted_at == "start"
         self.heeds_while_open = (
             self.spec.late_failure_restarts_wait
@@ -114,6 +123,8 @@ class _Sweep:
             if since is not None and token.lo_ns < since:
                 continue
             if not closing:
+                if len(self.configs) == 1 and not token.optional and self._alone(token):
+                    continue
                 self._opens(token)
             elif index in opened and not self._closes(token, now):
                 return Swept(token, now, self.most, {})
@@ -149,9 +160,30 @@ class _Sweep:
         self.open[token.number] = token
         self.configs = self._settled(self.configs.items())
 
+    def _alone(self, token: Token) -> bool:
+        """The same for a single configuration: whether the token has happened in it at once. Most tokens end here."""
+        ((key, clock),) = self.configs.items()
+        step = self._at_once(key, clock, token)
+        if step is None:
+            return False
+        if token.kind == "A":
+            if self.from_start or not self.anonymous:
+                self.live[token.call] = (token.number, token.mate)
+        elif token.kind == "O":
+            self.live.pop(token.call, None)
+        if step[0] is not key or step[1] is not clock:
+            self.configs = {step[0]: step[1]}
+        return True
+
     def _closes(self, token: Token, now: int) -> bool:
         if not token.optional and any(not self._happened(key, token) for key in self.configs):
             self.configs = self._resolve(token, now)
+        elif token.optional and any(
+            token.number not in key.fired and not self._pointless(key, token) for key in self.configs
+        ):
+            # The last chance for it to have happened; that it did not stays possible, too.
+            for key, clock in self._resolve(token, now).items():
+                _add(self.configs, key, clock)
         del self.open[token.number]
         gone, ends = token.number, token.kind == "O"
         if ends:
@@ -221,6 +253,8 @@ class _Sweep:
             soon = token.hi_ns < clock.now_ns + self.shortest_open
             if not (token.lonely and soon and token.slow is not None) or spec.evaluation_ns:
                 return None
+            if self.plain_row and (token.what == "success" or key.failures + 1 < spec.failures):
+                return self._row_at_once(key, clock, token)
             stale = token.call in key.old
             steps = list(self._outcome(key, clock, token, token.at, token.what, slow=token.slow, stale=stale))
             # One that may trip it is another matter: when is then a question.
@@ -228,6 +262,15 @@ class _Sweep:
         if key.state == "open" and token.hi_ns < clock.since_lo + self.shortest_open:
             return None if self.heeds_while_open else (key, clock)
         return None
+
+    def _row_at_once(self, key: Key, clock: Clock, token: Token) -> tuple[Key, Clock]:
+        """What `outcome` says where only a row of failures is counted, without its detours: most outcomes come this way."""
+        failures = 0 if token.what == "success" else key.failures + 1
+        if failures != key.failures:
+            key = key._replace(failures=failures)
+        if clock.now_ns >= token.lo_ns:
+            return key, clock
+        return key, Clock(token.lo_ns, clock.since_lo, clock.since_hi, clock.due_ns)
 
     def _settled(self, configs: Iterable[tuple[Key, Clock]]) -> dict[Key, Clock]:
         """Let everything happen that can happen at once, in each configuration."""

@@ -19,6 +19,7 @@ from itertools import pairwise
 from typing import NamedTuple
 
 from resilience.breaker.automaton import Reported, is_by_hand
+from resilience.breaker.calm import idle
 from resilience.breaker.evidence import FOREVER_NS, CallEvidence, Track
 from resilience.breaker.observation import Interval
 from resilience.breaker.spec import BreakerSpec
@@ -69,6 +70,8 @@ def reported(track: Track, spec: BreakerSpec) -> tuple[Reported, ...] | None:
     for event in track.transitions:
         if event.from_state == event.to_state and not spec.self_loops:
             return None  # R1 says what there is to say
+        if event.from_state == event.to_state == "closed":
+            continue  # one more probe's success: it changes nothing
         by_hand = event.manual or is_by_hand(event.from_state, event.to_state)
         at = _when(event.at, found, event.to_state, spec)
         found.append(Reported(event.from_state, event.to_state, at, by_hand))
@@ -120,6 +123,9 @@ def tokens(track: Track, spec: BreakerSpec, *, polls: bool = True) -> Tokens:
             found.append(Token(len(found), "P", -1, lo, hi, poll.state, failures=poll.failures))
     spots = blind_spots(track, spec)
     shown = found if not spots else [token for token in found if not _hidden(token, spots)]
+    calm = idle(found, spec)
+    if calm:
+        shown = [token for token in shown if token.number not in calm]
     edges = [(t.lo_ns, False, t.number) for t in shown]
     edges += [(t.hi_ns, True, t.number) for t in shown]
     edges.sort()

@@ -85,6 +85,7 @@ KEYS: Final[Mapping[str, tuple[str, Callable[[Any], Any]]]] = {
     "wait_cap_ms": ("wait_cap_ns", _ms),
     "entry": ("entry", _one_of("lazy", "timer", "on_read")),
     "late_failure_restarts_wait": ("late_failure_restarts_wait", _flag),
+    "late_failure_opens": ("late_failure_opens", _flag),
     "late_failure_may_restart": ("late_failure_may_restart", _flag),
     "success_while_open_closes": ("success_while_open_closes", _flag),
     "permitted": ("permitted", _permits),

@@ -1,0 +1,76 @@
+"""What a sweep need not look at: the middle of a calm stretch, in which calls were let in and succeeded, and nothing else happened.
+
+After the first few successes of such a stretch every configuration is closed and counts nothing (or is one that successes do not
+change any more), and each further pair of admission and success leads back to where it came from. So the pairs in the
+middle are left out; as many as any window, row or number of probes can remember stay at either end. Leaving observations out can
+only make a history easier to explain, never harder.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+from resilience.breaker.spec import BreakerSpec
+
+if TYPE_CHECKING:
+    from resilience.breaker.tokens import Token
+
+_LEAST = 6  # more than any alternative to a specification asks for beyond its own numbers
+
+
+def idle(tokens: Sequence[Token], spec: BreakerSpec) -> frozenset[int]:
+    """The numbers of the tokens that may be left out."""
+    if spec.tumbling or spec.evaluation_ns or spec.window_survives or spec.counted_at == "start":
+        return frozenset()
+    keep = _LEAST + spec.window + spec.successes + (spec.permitted or 0) + spec.resolving_results
+    pairs: list[tuple[int, int, Token]] = []  # (let in at the earliest, ended at the latest, the admission)
+    busy: list[tuple[int, int]] = [(0, 0)]
+    for token in tokens:
+        if token.kind == "A" and _calm(tokens, token):
+            assert token.mate is not None
+            pairs.append((token.lo_ns, tokens[token.mate].hi_ns, token))
+        elif token.kind == "P" and token.what == "closed" and token.failures is None:
+            continue
+        elif token.kind != "O" or token.mate is None or not _calm(tokens, tokens[token.mate]):
+            busy.append((token.lo_ns, token.hi_ns))
+    busy.sort()
+    pairs.sort(key=lambda pair: pair[0])
+    left_out: set[int] = set()
+    index = 0
+    for begin, end in _gaps(busy, pairs[-1][1] + 1 if pairs else 0):
+        while index < len(pairs) and pairs[index][0] <= begin:
+            index += 1
+        first = index
+        while index < len(pairs) and pairs[index][0] < end:
+            index += 1
+        stretch = [pair for pair in pairs[first:index] if pair[1] < end]
+        if len(stretch) <= 2 * keep:
+            continue
+        settled = max(ended for _, ended, _ in stretch[:keep])
+        wanted = min(stretch[-keep][0], end - 2 * spec.window_ns - spec.eps_ns)
+        for let_in, ended, token in stretch[keep:-keep]:
+            if let_in > settled and ended < wanted:
+                left_out |= {token.number, token.number + 1}
+    return frozenset(left_out)
+
+
+def _calm(tokens: Sequence[Token], admission: Token) -> bool:
+    """Whether a call was let in for certain, and was a success whose order cannot matter."""
+    if admission.optional or admission.mate is None:
+        return False
+    outcome = tokens[admission.mate]
+    return outcome.what == "success" and outcome.lonely and outcome.slow is False
+
+
+def _gaps(busy: Sequence[tuple[int, int]], until: int) -> list[tuple[int, int]]:
+    """The times between busy ones, in order."""
+    joined: list[list[int]] = []
+    for lo, hi in busy:
+        if joined and lo <= joined[-1][1]:
+            joined[-1][1] = max(joined[-1][1], hi)
+        else:
+            joined.append([lo, hi])
+    gaps = [(before[1], after[0]) for before, after in pairwise(joined)]
+    return [*gaps, (joined[-1][1], until)]

@@ -29,7 +29,7 @@ def possible(case: Case, opening: Opening, kind: str, by_ns: int) -> list[CallEv
     entered = opening.half_open.lo_ns if opening.half_open else opening.opened.lo_ns
     fitting = {kind, "unknown"}
     pool: Sequence[CallEvidence] = opening.possible_probes(case.spec.delta_ns)
-    if case.spec.stale == "counted":
+    if case.spec.stale != "ignored":
         # Older calls may still have been in flight, but no further back than the longest call lasted.
         pool = case.track.calls_deciding(entered - case.track.longest_ns - case.spec.delta_ns, by_ns)
     return [

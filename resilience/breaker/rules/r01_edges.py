@@ -50,8 +50,8 @@ def _legal(event: Transition, case: Case) -> bool:
     if event.from_state == event.to_state:
         return case.spec.self_loops
     if (event.from_state, event.to_state) == ("open", "closed"):
-        # Where half-open is only computed on reading, nobody may have read it in between.
-        return case.spec.half_open_event == "none"
+        # Where half-open is only computed on reading, nobody may have read it in between; and a late success may do it (R13).
+        return case.spec.half_open_event == "none" or case.spec.success_while_open_closes
     return (event.from_state, event.to_state) in _LEGAL
 
 

@@ -42,8 +42,8 @@ def _look(case: Case, opening: Opening, call: CallEvidence, found: Finding) -> N
     if spec.success_while_open_closes and opening.to == "closed" and opening.resolved is not None:
         # A late success may close it before its wait is over: from then on calls pass by right.
         certain_until = min(certain_until, opening.resolved.lo_ns - spec.delta_ns)
-    if opening.by_hand_ns is not None and call.decision.hi_ns >= opening.by_hand_ns - spec.delta_ns:
-        return  # somebody may have let it in
+    if _not_its_doing(case, opening, call):
+        return
     if call.start.hi_ns <= begin or call.start.lo_ns >= possible_until:
         return
     if call.admitted is False:
@@ -64,6 +64,15 @@ def _look(case: Case, opening: Opening, call: CallEvidence, found: Finding) -> N
         found.exercised += 1
     elif call.decision.lo_ns < possible_until:
         found.open_question("too coarse")
+
+
+def _not_its_doing(case: Case, opening: Opening, call: CallEvidence) -> bool:
+    """Whether somebody's hand, or a late success that closed the breaker, may have let the call in."""
+    from_ns = call.decision.hi_ns + case.spec.delta_ns
+    if opening.by_hand_ns is not None and from_ns >= opening.by_hand_ns:
+        return True
+    closed_late = case.spec.success_while_open_closes and opening.half_open_event is None
+    return closed_late and opening.resolved is not None and from_ns >= opening.resolved.lo_ns
 
 
 def _began_half_open(case: Case, opening: Opening, call: CallEvidence) -> bool:

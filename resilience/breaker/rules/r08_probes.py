@@ -60,7 +60,9 @@ def certain_probes(spec: BreakerSpec, opening: Opening, *, total: bool) -> list[
     spans: list[_Span] = []
     for call in opening.probes(spec.delta_ns):
         busy_from, busy_to = call.certainly_busy
-        until = end if total else min(end, busy_to)
+        # Without a result a call gives its permit back, in whichever way permits are counted.
+        kept = total and call.kind in {"success", "failure"}
+        until = end if kept else min(end, busy_to)
         if busy_from < until:
             spans.append((busy_from, until, call))
     return spans
@@ -77,8 +79,12 @@ def _possible(case: Case, opening: Opening, *, total: bool) -> list[_Span]:
     for call in opening.possible_probes(case.spec.delta_ns):
         if call.start.hi_ns <= opening.opened.hi_ns or call.decision.lo_ns >= end:
             continue  # let in before the opening, or after half-open had ended
-        until = end if total or call.finish is None else min(end, call.finish.hi_ns)
-        spans.append((call.decision.lo_ns, max(until, call.decision.lo_ns + 1), call))
+        kept = total and call.kind != "neutral"
+        # A call that waits for the probe before it is let in when it leaves, not when it came.
+        begun = call.decision.hi_ns if case.spec.excess == "queues" and call.arrivals else call.decision.lo_ns
+        until = end if kept or call.finish is None else min(end, call.finish.hi_ns)
+        if begun < end:
+            spans.append((begun, max(until, begun + 1), call))
     return spans
 
 
@@ -103,9 +109,13 @@ def _pressed(case: Case, opening: Opening, certain: list[CallEvidence], permitte
         return False
     full_from = max(c.decision.hi_ns for c in certain)
     full_to = min([c.finish.lo_ns if c.finish else FOREVER_NS for c in certain] + [opening.until_ns])
-    return any(c.start.hi_ns >= full_from and c.decision.hi_ns <= full_to for c in opening.rejections()) or (
-        case.spec.probes == "serialised"
-    )
+    if case.spec.excess == "queues":
+        return any(
+            c.admitted and c.start.lo_ns < full_to <= c.decision.hi_ns
+            for c in opening.after
+            if c not in certain
+        )
+    return any(c.start.hi_ns >= full_from and c.decision.hi_ns <= full_to for c in opening.rejections())
 
 
 RULE = Rule("R8", "probe cap", check, "dense traffic at the end of the wait")

@@ -17,6 +17,8 @@ def check(case: Case) -> Finding:
     for opening in case.openings:
         if opening.half_open is None or opening.by_hand_ns is not None:
             continue
+        if case.spec.success_while_open_closes and opening.half_open_event is None:
+            continue  # closed by a late success (R13), not by a probe
         if opening.to == "closed" and opening.resolved is not None:
             _closed(case, opening, opening.resolved, found)
         _too_late(case, opening, found)
@@ -45,6 +47,9 @@ def _closed(case: Case, opening: Opening, closed: Interval, found: Finding) -> N
             f"holds if successes = {len(enough)}",
         )
         return
+    by_then = sorted((c for c in enough if c.finish), key=lambda c: c.finish.lo_ns if c.finish else 0)
+    if by_then[needed - 1].kind == "unknown":
+        return  # whether that was a success at all is not known
     earliest = sorted(c.finish.lo_ns for c in enough if c.finish)[needed - 1]
     if closed.hi_ns <= earliest + spec.eps_ns or not case.track.calls:
         found.exercised += 1

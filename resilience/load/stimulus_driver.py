@@ -108,11 +108,17 @@ class StimulusDriver:
         target = target_of(aim.request.url)
         self._lanes = Lanes(target, ssl.create_default_context() if target.tls else None)
         self._sent = 0
+        self.patience_ns = 3 * aim.spec.wait_of(3)[1] + 5_000_000_000
+        """How long a breaker that is open from before may take until it lets a call through."""
 
     async def prepare(self) -> list[str | None]:
-        """Make sure that calls come through, and find the instances. Raises StimulusError."""
-        await self._comes_through()
-        found = await self._survey()
+        """Make sure that calls come through, and find the instances. Raises StimulusError, with nothing left open."""
+        try:
+            await self._comes_through()
+            found = await self._survey()
+        except BaseException:
+            self._lanes.close()
+            raise
         if len(found) > 1:
             self._lanes.idle_ns = _KEPT_NS
         return found
@@ -134,7 +140,7 @@ class StimulusDriver:
 
     async def _comes_through(self) -> None:
         """One call that reaches the dependency; a breaker that is open from before is given its time."""
-        until_ns = monotonic_ns() + 3 * self._aim.spec.wait_of(3)[1] + 5_000_000_000
+        until_ns = monotonic_ns() + self.patience_ns
         while True:
             number, seen, status = await self._ask_once()
             if seen.arrived and seen.outcome == "ok":

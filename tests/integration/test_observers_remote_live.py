@@ -1,0 +1,164 @@
+"""Observers of other people's breakers against servers that go away, are slow, or tell nonsense: each loss is a gap, nothing is made up."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+from aiohttp import web
+
+from resilience.breaker.observers.mapped import Fields
+from resilience.breaker.observers.polling import Subject
+from resilience.breaker.observers.registry import REMOTE, Request
+from resilience.lab.system import Instance, System
+from resilience.plan import load_text
+from resilience.run.observing import observe
+
+pytestmark = pytest.mark.integration
+
+Handler = Callable[[web.Request], Coroutine[Any, Any, web.StreamResponse]]
+Lines = list[dict[str, Any]]
+PRICING = Subject("pricing", "pricing", "i1")
+
+
+@asynccontextmanager
+async def serving(routes: dict[str, Handler]) -> AsyncIterator[str]:
+    """A server on a free port; gives its address."""
+    app = web.Application()
+    for path, handler in routes.items():
+        app.router.add_get(path, handler)
+    runner = web.AppRunner(app, shutdown_timeout=0.1)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        yield f"http://127.0.0.1:{runner.addresses[0][1]}"
+    finally:
+        await runner.cleanup()
+
+
+async def observed(request: Request, key: str, enough: Callable[[Lines], bool]) -> Lines:
+    """What an observer of the registry emits until it is enough, at most ten seconds; what it says at its end included."""
+    found: Lines = []
+    tasks = [asyncio.create_task(observer.run(found.append)) for observer in REMOTE[key](request)]
+    try:
+        async with asyncio.timeout(10):
+            while not enough(found):  # noqa: ASYNC110 - a list grows without an event
+                await asyncio.sleep(0.01)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+    return found
+
+
+def answering(*answers: str) -> Handler:
+    """Each answer once, the last one for ever; "down" is a 500."""
+    asked = iter(range(10**9))
+
+    async def handler(_: web.Request) -> web.Response:
+        text = answers[min(next(asked), len(answers) - 1)]
+        return web.Response(status=500 if text == "down" else 200, text=text)
+
+    return handler
+
+
+def kinds(lines: Lines) -> list[str]:
+    """The kinds of lines, in order."""
+    return [line["kind"] for line in lines]
+
+
+async def test_observers_remote_poll_owns_up_to_missed_answers() -> None:
+    """Errors and nonsense are one gap, with when it was and how many; then it goes on."""
+    good = '{"name": "pricing", "state": "open"}'
+    async with serving(
+        {"/b": answering(good, "down", "not json", '{"name": "else", "state": "open"}', good)}
+    ) as url:
+        request = Request(f"{url}/b", PRICING, interval_s=0.01)
+        lines = await observed(request, "gobreaker", lambda found: kinds(found).count("breaker.state") >= 2)
+    gap = next(line for line in lines if line["kind"] == "gap")
+    assert kinds(lines)[:3] == ["breaker.state", "gap", "breaker.state"]
+    assert (gap["source"], gap["lost"], gap["breaker"], gap["instance"]) == ("poll", 3, "pricing", "i1")
+    assert lines[0]["at"][1] <= gap["at"][0] <= lines[2]["at"][0] <= gap["at"][1]
+
+
+async def test_observers_remote_stream_owns_up_to_what_was_sent_while_it_was_away() -> None:
+    """Nothing numbers these events: a stream that broke off has a gap until it is back, and what is no event is passed over."""
+    told = iter([["closed", "open"], ["open", "half-open"]])
+
+    async def events(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
+        await response.prepare(request)
+        before, after = next(told, ("", ""))
+        if not before:
+            await asyncio.sleep(30)
+        data = json.dumps({"from": before, "to": after})
+        await response.write(f": hello\n\ndata: nonsense\n\nevent: x\ndata: {data}\n\n".encode())
+        return response
+
+    async with serving({"/e": events}) as url:
+        request = Request(f"{url}/e", PRICING, fields=Fields(before="from", after="to"))
+        lines = await observed(request, "sse", lambda found: kinds(found).count("breaker.transition") >= 2)
+    assert kinds(lines)[:3] == ["breaker.transition", "gap", "breaker.transition"]
+    assert [(line["from"], line["to"]) for line in lines if "to" in line] == [
+        ("closed", "open"),
+        ("open", "half_open"),
+    ]
+
+
+async def test_observers_remote_stream_that_never_came_is_a_gap() -> None:
+    """Whoever was never heard may have said anything."""
+    lines: Lines = []
+    (observer,) = REMOTE["opossum_events"](Request("http://127.0.0.1:9/", PRICING))
+    task = asyncio.create_task(observer.run(lines.append))
+    await asyncio.sleep(0.1)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    assert kinds(lines) == ["gap"]
+    assert lines[0]["source"] == "events"
+
+
+PLAN = """
+version: 1
+name: watched
+external:
+  base_url: "http://127.0.0.1:1"
+  instances: [{name: a, service: web}, {name: b, service: web}, {name: c, service: other}]
+phases: [{name: all, duration: 1s}]
+load: {calls: {http: {url: /}, rate: 1/s}}
+breakers:
+  pricing:
+    load: calls
+    spec: {failures: 3}
+    observe: {gobreaker: "URL/{instance}/{name}", name: price-circuit, poll: 20ms}
+    instances: {service: web, header: X-Pod}
+expect: {conforms: {breaker: pricing}}
+"""
+
+
+async def test_observers_remote_run_watches_each_instance_of_the_service() -> None:
+    """Addresses are filled with instance and name; the breaker is called in the record what it is called in the plan."""
+    asked: set[str] = set()
+
+    async def state(request: web.Request) -> web.Response:
+        asked.add(request.path)
+        return web.json_response({"name": request.match_info["name"], "state": "closed"})
+
+    class Stack:
+        async def instances(self) -> tuple[Instance, ...]:
+            return tuple(Instance(s, n) for n, s in (("a", "web"), ("b", "web"), ("c", "other")))
+
+    async with serving({"/{instance}/{name}": state}) as url:
+        plan = load_text(PLAN.replace("URL", url), source="plan", environment={}).plan
+        assert plan.breakers["pricing"].header == "X-Pod"
+        lines: Lines = []
+        async with observe(plan, Stack(), System("external", url), lines.append):  # type: ignore[arg-type]
+            async with asyncio.timeout(10):
+                while len({line.get("instance") for line in lines}) < 2:  # noqa: ASYNC110
+                    await asyncio.sleep(0.01)
+    assert asked == {"/a/price-circuit", "/b/price-circuit"}
+    states = [line for line in lines if line["kind"] == "breaker.state"]
+    assert {(line["breaker"], line["instance"]) for line in states} == {("pricing", "a"), ("pricing", "b")}

@@ -17,6 +17,7 @@ from bench.rows import Row, shown
 BENCHES = {
     "engine": "requests per CPU second: ours, wrk, k6, Locust",
     "punctual": "how far from its due time a request is written: 500 at one instant, and 5,000/s",
+    "avalanche": "2,000 WebSockets opened, authenticated and echoing: ours and k6",
     "stall": "a frozen server under 500/s: what ours sees of it, and what the closed loops of Locust and k6 do",
     "passthrough": "what the embedded proxy and the tap cost, against direct",
     "toxiproxy": "the embedded proxy against Toxiproxy 2.12",

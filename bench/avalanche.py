@@ -1,0 +1,89 @@
+"""WebSocket avalanche: 2,000 users at one instant, who open a socket with a token, send a message and wait for its echo.
+
+The figure is sockets a second, from the instant at which all were due to the last echo, with every socket still open; one process,
+one core for the generator, another for the server: picows, which is quick enough not to be what is measured. k6 is run with its newer
+WebSocket module, once with all sockets in one virtual user, which turned out to be its best, and once with a virtual user for each
+twenty sockets.
+"""
+
+import contextlib
+import json
+import os
+import resource
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+from bench import peers
+from bench.drive import S, drive, stream_of
+from bench.rows import Row, compared, median, skipped
+from bench.target import target_core
+from resilience.load.model import Herd
+from resilience.load.requests import WebSocketRequest
+
+USERS = 2_000
+VUS = (1, 100)
+UNIT = "sockets a second, open, authenticated and echoing"
+_DUE_NS = S // 2
+_HOLD_NS = 2 * S
+
+
+def main(rounds: int = 5) -> list[Row]:
+    """The rows of this benchmark."""
+    name = f"{USERS:,} WebSockets at once"
+    k6 = peers.find("k6")
+    if k6 is None:
+        return [skipped(name, "k6 is not installed (nor, then, the server that comes with it)", rounds)]
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # k6 inherits it
+    ours: list[float] = []
+    theirs: dict[int, list[float]] = {vus: [] for vus in VUS}
+    with _server(Path(k6).with_name("python")) as (url, token):
+        for _ in range(rounds):
+            ours.append(_ours(url, token))
+            for vus, figures in theirs.items():
+                figures.append(_k6(k6, url, token, vus))
+    rows = []
+    for vus, figures in theirs.items():
+        what = f"k6, {vus} virtual user{'s' if vus > 1 else ''}"
+        rows.append(compared(name, median(ours), median(figures), what, UNIT, rounds, at_least=1.0))
+    return rows
+
+
+def _ours(url: str, token: str) -> float:
+    request = WebSocketRequest(
+        url=url,
+        headers=(("Authorization", f"Bearer {token}"),),
+        messages=("hello {i}",),
+        echo=True,
+        hold_ns=_HOLD_NS,
+    )
+    stream = stream_of(request, Herd(USERS, _DUE_NS), record_calls=True, timeout_ns=30 * S)
+    driven = drive(stream, seconds=3)
+    if driven.total.counts["ok"] != USERS:
+        raise RuntimeError(f"not everybody arrived: {driven.total.counts}")
+    last = max(done for _, _, _, _, _, done, *_ in driven.calls())
+    return USERS * S / (last - driven.epoch_ns - _DUE_NS)
+
+
+def _k6(program: str, url: str, token: str, vus: int) -> float:
+    metrics, _ = peers.run_k6(
+        program, "avalanche.js", {"URL": url, "TOKEN": token, "USERS": USERS, "VUS": vus}
+    )
+    if metrics["good"]["count"] != USERS:
+        raise peers.PeerError(f"{metrics['good']['count']} of k6's {USERS} sockets had their echo")
+    took_ms = float(metrics["done"]["max"]) - float(metrics["began"]["min"])
+    return USERS * 1000 / took_ms
+
+
+@contextlib.contextmanager
+def _server(python: Path) -> Iterator[tuple[str, str]]:
+    command = [str(python), str(peers.SCRIPTS / "echo_server.py")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
+        try:
+            os.sched_setaffinity(process.pid, target_core())
+            assert process.stdout is not None
+            said = json.loads(process.stdout.readline())
+            yield f"ws://127.0.0.1:{said['port']}/", said["token"]
+        finally:
+            process.kill()

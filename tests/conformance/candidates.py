@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib import metadata
 from pathlib import Path
 from typing import Any, Final
@@ -57,16 +57,18 @@ class Candidate:
     package: str
     parameters: Mapping[str, Any] = field(default_factory=dict)
     how: str = ""
+    asks: Mapping[str, int] = field(default_factory=dict)  # what of `Asked` is another for this one
+    counts_a_row: bool = True  # exactly so many failures in a row open it, whatever was before them
     hears_hang_up: bool = True  # a caller that goes away ends the call inside the breaker
+    poll_ms: int = 100
 
-    @property
-    def counts_a_row(self) -> bool:
-        """Whether exactly so many failures in a row open it, whatever was before them."""
-        return self.parameters.get("trip") != "time"
+    def asked(self, asked: Asked) -> Asked:
+        """What this one is asked for."""
+        return replace(asked, **self.asks)
 
     def spec(self, asked: Asked) -> dict[str, Any]:
         """What the breaker promises, under its own dialect."""
-        return {"dialect": self.name, **asked.spec(), **self.parameters}
+        return {"dialect": self.name, **self.asked(asked).spec(), **self.parameters}
 
     def version(self) -> str:
         """The pinned version, such as 1.4.1."""
@@ -86,11 +88,15 @@ class Candidate:
         return found[1]
 
 
+_AS_FAILURE: Final = {"cancelled_as": "failure"}
+"""Where the service hands a call that was cut off to the library as an error like any other."""
+
 CANDIDATES: Final = (
     Candidate("pybreaker", "python", "pybreaker", how="called from threads", hears_hang_up=False),
     Candidate("aiobreaker", "python", "aiobreaker"),
     Candidate("purgatory", "python", "purgatory"),
-    Candidate("circuitbreaker", "python", "circuitbreaker"),
+    # It tells of half-open to whoever asks, and only then: it is asked often.
+    Candidate("circuitbreaker", "python", "circuitbreaker", poll_ms=20),
     Candidate("hyx", "python", "hyx"),
     Candidate("fluxgate", "python", "fluxgate", how="FailureStreak, Cooldown, permits for all, one call at a time in half-open"),
     Candidate("pyresilience", "python", "pyresilience"),
@@ -98,25 +104,21 @@ CANDIDATES: Final = (
         "opossum",
         "node",
         "opossum",
-        {
-            "trip": "time",
-            "window_ms": 1000,
-            "minimum_calls": 3,
-            "ratio": 0.5,
-            "strictly_above": True,
-            "rejections_count": True,
-        },
+        {"window_ms": 1000, "bucket_ms": 100, "minimum_calls": 3, **_AS_FAILURE},
         how="more than half of three calls or more within the last second",
+        counts_a_row=False,
     ),
-    Candidate("cockatiel", "node", "cockatiel", how="ConsecutiveBreaker"),
+    Candidate("cockatiel", "node", "cockatiel", _AS_FAILURE, how="ConsecutiveBreaker"),
     Candidate("gobreaker", "go", "github.com/sony/gobreaker/v2", how="ReadyToTrip on consecutive failures; cancelled calls excluded"),
-    Candidate("failsafe-go", "go", "github.com/failsafe-go/failsafe-go"),
+    Candidate("failsafe-go", "go", "github.com/failsafe-go/failsafe-go", _AS_FAILURE),
     Candidate(
         "resilience4j",
         "java",
         "resilience4j-circuitbreaker",
-        {"trip": "count", "window": 3, "minimum_calls": 3, "ratio": 1.0, "close_ratio": 1.0},
-        how="a window of three calls, all of which failed",
+        {"window": 5, "minimum_calls": 5, "ratio": 0.6, "close_ratio": 0.6},
+        asks={"permitted": 2},
+        how="three failures among the last five calls; in half-open two calls are let in, and at least half of them must do well",
+        counts_a_row=False,
         hears_hang_up=False,
     ),
     Candidate("failsafe", "java", "failsafe", hears_hang_up=False),

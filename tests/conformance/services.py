@@ -55,7 +55,12 @@ async def running(
     candidate: Candidate, upstream: str, asked: Asked, *, instance: str = "service-1"
 ) -> AsyncIterator[Running]:
     """Start it, give it when it is ready, end it by ending its standard input. ServiceError if it never gets ready."""
-    environ = {"LISTEN": "127.0.0.1:0", "UPSTREAM": upstream, "INSTANCE": instance, **asked.environ()}
+    environ = {
+        "LISTEN": "127.0.0.1:0",
+        "UPSTREAM": upstream,
+        "INSTANCE": instance,
+        **candidate.asked(asked).environ(),
+    }
     process = await spawn(candidate, environ)
     assert process.stdout is not None
     assert process.stderr is not None

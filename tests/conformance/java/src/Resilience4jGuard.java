@@ -4,7 +4,7 @@ import io.github.resilience4j.circuitbreaker.CircuitBreakerConfig;
 import java.util.Locale;
 import java.util.concurrent.Callable;
 
-/** Resilience4j: a window of as many calls as failures are asked for, all of which must have failed, is a streak of failures. */
+/** Resilience4j has no streaks: so many failures among the last so many calls and two more open it. */
 final class Resilience4jGuard implements Guard {
     private final CircuitBreaker breaker;
 
@@ -12,11 +12,12 @@ final class Resilience4jGuard implements Guard {
         if (settings.successes() != 1) {
             throw new IllegalArgumentException("Resilience4j closes by ratio after the permitted calls; SUCCESSES must be 1");
         }
+        int window = settings.failures() + 2;
         breaker = CircuitBreaker.of(settings.breaker(), CircuitBreakerConfig.custom()
                 .slidingWindowType(CircuitBreakerConfig.SlidingWindowType.COUNT_BASED)
-                .slidingWindowSize(settings.failures())
-                .minimumNumberOfCalls(settings.failures())
-                .failureRateThreshold(100)
+                .slidingWindowSize(window)
+                .minimumNumberOfCalls(window)
+                .failureRateThreshold(settings.failures() * 100.0f / window)
                 .waitDurationInOpenState(settings.hold())
                 .permittedNumberOfCallsInHalfOpenState(settings.permitted())
                 .build());

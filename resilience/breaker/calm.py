@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from resilience.breaker.spec import BreakerSpec
 
@@ -24,36 +24,49 @@ def idle(tokens: Sequence[Token], spec: BreakerSpec) -> frozenset[int]:
     """The numbers of the tokens that may be left out."""
     if spec.tumbling or spec.evaluation_ns or spec.window_survives or spec.counted_at == "start":
         return frozenset()
+    pairs, busy = _sorted(tokens)
     keep = _LEAST + spec.window + spec.successes + (spec.permitted or 0) + spec.resolving_results
-    pairs: list[tuple[int, int, Token]] = []  # (let in at the earliest, ended at the latest, the admission)
+    left_out: set[int] = set()
+    index = 0
+    for begin, end in _gaps(busy, pairs[-1].ended_ns + 1 if pairs else 0):
+        while index < len(pairs) and pairs[index].let_in_ns <= begin:
+            index += 1
+        first = index
+        while index < len(pairs) and pairs[index].let_in_ns < end:
+            index += 1
+        stretch = [pair for pair in pairs[first:index] if pair.ended_ns < end]
+        if len(stretch) <= 2 * keep:
+            continue
+        settled = max(pair.ended_ns for pair in stretch[:keep])
+        wanted = min(stretch[-keep].let_in_ns, end - 2 * spec.window_ns - spec.eps_ns)
+        for pair in stretch[keep:-keep]:
+            if pair.let_in_ns > settled and pair.ended_ns < wanted:
+                left_out |= {pair.admission, pair.outcome}
+    return frozenset(left_out)
+
+
+class _Pair(NamedTuple):
+    """A call that was let in and succeeded: when at the earliest and at the latest, and the numbers of its tokens."""
+
+    let_in_ns: int
+    ended_ns: int
+    admission: int
+    outcome: int
+
+
+def _sorted(tokens: Sequence[Token]) -> tuple[list[_Pair], list[tuple[int, int]]]:
+    """The calm calls in order, and the times in which something else may have happened."""
+    pairs: list[_Pair] = []
     busy: list[tuple[int, int]] = [(0, 0)]
     for token in tokens:
         if token.kind == "A" and _calm(tokens, token):
             assert token.mate is not None
-            pairs.append((token.lo_ns, tokens[token.mate].hi_ns, token))
+            pairs.append(_Pair(token.lo_ns, tokens[token.mate].hi_ns, token.number, token.mate))
         elif token.kind == "P" and token.what == "closed" and token.failures is None:
             continue
         elif token.kind != "O" or token.mate is None or not _calm(tokens, tokens[token.mate]):
             busy.append((token.lo_ns, token.hi_ns))
-    busy.sort()
-    pairs.sort(key=lambda pair: pair[0])
-    left_out: set[int] = set()
-    index = 0
-    for begin, end in _gaps(busy, pairs[-1][1] + 1 if pairs else 0):
-        while index < len(pairs) and pairs[index][0] <= begin:
-            index += 1
-        first = index
-        while index < len(pairs) and pairs[index][0] < end:
-            index += 1
-        stretch = [pair for pair in pairs[first:index] if pair[1] < end]
-        if len(stretch) <= 2 * keep:
-            continue
-        settled = max(ended for _, ended, _ in stretch[:keep])
-        wanted = min(stretch[-keep][0], end - 2 * spec.window_ns - spec.eps_ns)
-        for let_in, ended, token in stretch[keep:-keep]:
-            if let_in > settled and ended < wanted:
-                left_out |= {token.number, token.number + 1}
-    return frozenset(left_out)
+    return sorted(pairs), sorted(busy)
 
 
 def _calm(tokens: Sequence[Token], admission: Token) -> bool:

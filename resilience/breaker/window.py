@@ -10,6 +10,7 @@ Past 128 entries, neighbours of a time window are taken together: their edges bl
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final, NamedTuple, TypeAlias
 
@@ -61,25 +62,49 @@ class Tally(NamedTuple):
     slow: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+_NOTHING: Final = Tally()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Timed:
-    """A time window: its slots in order, and the instant before which nobody saw what came (`fog_ns` 0: all was seen)."""
+    """A time window: its slots in order, and the instant before which nobody saw what came (`fog_ns` 0: all was seen).
+
+    `all` sums the slots, so that a look at the window only has to walk over those near its far edge.
+    """
 
     slots: tuple[Slot, ...] = ()
     fog_ns: int = 0
+    all: Tally = _NOTHING
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Timed) and self.fog_ns == other.fog_ns and self.slots == other.slots
+
+    def __hash__(self) -> int:
+        # The ends and the sums tell nearly all windows apart; hashing every slot would cost more than it saves.
+        return hash((self.all, self.fog_ns, self.slots[:1], self.slots[-1:]))
 
     def push(self, spec: BreakerSpec, at: Interval, now_ns: int, *, failed: bool, slow: bool) -> Timed:
         """One outcome more; what has certainly left the window by `now_ns` is forgotten."""
         oldest = now_ns - spec.window_ns - spec.eps_ns
-        slots = [slot for slot in self.slots if slot.hi_ns > oldest]
+        slots, total, bad, dragging = (
+            self.slots,
+            self.all.total + 1,
+            self.all.failed + failed,
+            self.all.slow + slow,
+        )
+        begin = 0
+        while begin < len(slots) and slots[begin].hi_ns <= oldest:
+            gone = slots[begin]
+            total, bad, dragging = total - gone.total, bad - gone.failed, dragging - gone.slow
+            begin += 1
         new = Slot(at.lo_ns, at.hi_ns, 1, int(failed), int(slow))
         index = len(slots)
-        while index and slots[index - 1] > new:
+        while index > begin and slots[index - 1] > new:
             index -= 1
-        slots.insert(index, new)
+        slots = (*slots[begin:index], new, *slots[index:])
         if len(slots) > _MANY:
             slots = _coarser(slots, spec.window_ns // _SLICES)
-        return Timed(tuple(slots), self.fog_ns if self.fog_ns > oldest else 0)
+        return Timed(slots, self.fog_ns if self.fog_ns > oldest else 0, Tally(total, bad, dragging))
 
     def trips(self, spec: BreakerSpec, at: Interval, unseen: int = 0) -> tuple[bool, bool]:
         """Whether the condition may hold at some instant of `at`, and whether it must at every one.
@@ -88,15 +113,15 @@ class Timed:
         """
         inside = at.hi_ns - spec.window_ns + spec.bucket_ns + spec.eps_ns
         outside = at.lo_ns - spec.window_ns - spec.eps_ns
-        sure, edge = [0, 0, 0], [unseen, 0, 0]
+        total, bad, dragging = self.all
+        edge, edge_bad, edge_slow = unseen, 0, 0
         for slot in self.slots:
-            if slot.hi_ns <= outside:
-                continue
-            into = sure if slot.lo_ns > inside or spec.tumbling else edge
-            into[0] += slot.total
-            into[1] += slot.failed
-            into[2] += slot.slow
-        may, must = judge(spec, Tally(*sure), Tally(*edge))
+            if slot.lo_ns > inside or (spec.tumbling and slot.hi_ns > outside):
+                break  # this one and all after it are in the window for certain
+            total, bad, dragging = total - slot.total, bad - slot.failed, dragging - slot.slow
+            if slot.hi_ns > outside:
+                edge, edge_bad, edge_slow = edge + slot.total, edge_bad + slot.failed, edge_slow + slot.slow
+        may, must = judge(spec, Tally(total, bad, dragging), Tally(edge, edge_bad, edge_slow))
         if self.fog_ns > outside:
             return True, must and spec.ratio is None and spec.slow_ratio is None
         return may, must
@@ -151,7 +176,7 @@ def above(spec: BreakerSpec, ratio: float, bad: int, total: int) -> bool:
     return bad > ratio * total + 1e-9 if spec.strictly_above else bad >= ratio * total - 1e-9
 
 
-def _coarser(slots: list[Slot], width_ns: int) -> list[Slot]:
+def _coarser(slots: Iterable[Slot], width_ns: int) -> tuple[Slot, ...]:
     """Neighbours that began in one slice of time, taken together."""
     merged: dict[int, list[int]] = {}
     for slot in slots:
@@ -162,4 +187,4 @@ def _coarser(slots: list[Slot], width_ns: int) -> list[Slot]:
             known[1] = max(known[1], slot.hi_ns)
             for part in (2, 3, 4):
                 known[part] += slot[part]
-    return [Slot(*parts) for parts in merged.values()]
+    return tuple(Slot(*parts) for parts in merged.values())

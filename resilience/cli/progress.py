@@ -76,6 +76,10 @@ class Progress:
                 )
                 self._states[where] = event["to"]
                 self._say(f"breaker {where}: {event['from']} -> {event['to']}")
+            case "stimulus":
+                whose = f" ({event['instance']})" if event.get("instance") else ""
+                why = f", skipped: {event['why']}" if event.get("why") else ""
+                self._say(f"stimulus{whose}: {event.get('part', 'over')}{why}")
             case "stack":
                 detail = event.get("base_url") or event.get("what") or ""
                 self._say(f"stack {event['state']}{': ' + detail if detail else ''}")

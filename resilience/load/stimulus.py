@@ -29,6 +29,8 @@ OVERDUE_NS: Final = 60 * NS_PER_MS
 APART_NS: Final = 10 * NS_PER_MS
 """Between calls whose order matters: more than the tolerance within which the verifier takes any order for possible."""
 DENSE_EVERY_NS: Final = 20 * NS_PER_MS
+_ODD: Final = 20
+"""Calls to a dependency that is well which may fail for reasons of their own, before a part."""
 _REOPENED: Final = 3
 """How often in a row a breaker with a growing wait may have opened by the end of a part."""
 NOTICE_NS: Final = 350 * NS_PER_MS
@@ -189,12 +191,18 @@ class _Breaker:
 
     def ready(self) -> Script[bool]:
         """Lead it to closed, as far as callers can tell: enough successes in a row. False where it stays shut."""
-        good, shut_ns, rested = 0, 0, False
+        good, shut_ns, rested, odd = 0, 0, False, 0
         pause_ns = max(self._wait_ns() // 10, DENSE_EVERY_NS)
         while good < self._trip.clean + self._closing:
             seen = yield from _call(GOOD)
-            if not seen.rejected:
+            if seen.outcome == "ok":
                 good += 1
+                continue
+            if not seen.rejected:
+                # A connection that broke, a machine that stood still: now and then, but not for ever.
+                odd += 1
+                if odd > _ODD:
+                    return False
                 continue
             if rested:
                 return False

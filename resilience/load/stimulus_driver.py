@@ -177,8 +177,8 @@ class StimulusDriver:
 
     async def _survey(self) -> list[str | None]:
         """Every instance that answers, and connections to each if there are several."""
-        if self._aim.request.instance_header is None:
-            return [None]
+        if self._aim.request.instance_header is None or self._aim.spec.scope == "shared":
+            return [None]  # one breaker, whoever answers
         lanes: dict[str | None, int] = {}
         opened = 0
         while opened < _MOST_LANES:

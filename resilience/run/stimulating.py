@@ -24,6 +24,7 @@ from resilience.plan.specs import specification
 from resilience.plan.stimuli import stimulated
 
 Tell = Callable[..., None]
+MARGIN_NS = 2_000_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,14 +60,16 @@ async def stimulation(
                 ScriptedDependency(_healthy(stimulus), correlate=stimulus.correlate)
             )
             await repoint(point, dependency.address)
+            spec = specification(plan, breaker, system.facts)
             aim = Aim(
                 name=name,
                 run_id=run_id,
                 request=http_request(stimulus.http, system.base_url, breaker.header),
-                spec=specification(plan, breaker, system.facts),
+                spec=spec,
                 rejection=_rejection(stimulus),
                 correlate=stimulus.correlate,
-                timeout_ns=stimulus.http.timeout,
+                # A caller must outlast the service's own time limit, which a hung probe is to run into.
+                timeout_ns=max(stimulus.http.timeout, 2 * (spec.timeout_ns or 0) + MARGIN_NS),
                 upstream=point.listen,
             )
 

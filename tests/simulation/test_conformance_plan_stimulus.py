@@ -38,8 +38,8 @@ def rules(report: BreakerReport, verdict: Verdict) -> set[str]:
     return {r.rule for i in report.instances for r in i.rules.values() if r.verdict is verdict}
 
 
-@pytest.mark.parametrize("successes", [1, 2, 3])
-@pytest.mark.parametrize("failures", [1, 3, 5])
+@pytest.mark.parametrize("successes", [1, 2])
+@pytest.mark.parametrize("failures", [1, 3])
 @pytest.mark.parametrize("jitter_ms", [0, 3])
 def test_stimulus_exercises_every_rule_on_the_wire_alone(
     failures: int, successes: int, jitter_ms: int

@@ -15,6 +15,7 @@ from resilience.report.headline import one_line
 from resilience.report.html import render_html
 from resilience.report.junit import render_junit
 from resilience.report.model import build_model
+from resilience.report.prometheus import render_prometheus
 from resilience.report.values import ReportModel
 from resilience.run.ending import Ending, Verdict
 from resilience.run.judge import judge_record
@@ -44,6 +45,7 @@ def finish(folder: Path, ending: Ending | None = None, *, strict: bool | None = 
                 folder / model.file("verdict", "json"), json.dumps(verdict, indent=1, default=str) + "\n"
             )
             _write_pages(folder, model)
+            write_whole(folder / model.file("metrics", "prom"), render_prometheus(verdict))
     return Verdict(verdict["verdict"])
 
 

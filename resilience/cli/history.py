@@ -123,6 +123,13 @@ def list_runs(
     Terminal().print(table)
 
 
+@history_app.command("plans")
+def list_plans(history: HistoryFile = None) -> None:
+    """Name every plan that has runs, one a line, for loops of a job."""
+    for name in sorted({run.plan for run in _runs(history, None)}):
+        typer.echo(name)
+
+
 @history_app.command("trend")
 def trend(
     plan: Annotated[str | None, typer.Argument(help="The plan (default: that of the last run).")] = None,

@@ -1,13 +1,15 @@
 """What became of each plan of one command, and what is left when there were several: one table, one JUnit file, one JSON.
 
 A nightly job reads one place: `OUT/STAMP-suite-ID/` with `junit.xml` (the test suites of all plans that left one; a plan
-that left none is a test suite with one error) and `suite.json`. Nothing is judged here; verdicts are only repeated.
+that left none is a test suite with one error), `suite.json`, and `summary.md` for the page of the job. Nothing is judged here; verdicts are only repeated.
 """
 
 from __future__ import annotations
 
+import html
 import json
 import logging
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -81,8 +83,23 @@ def write_outcomes(folder: Path, outcomes: Sequence[Outcome]) -> None:
         listed = [each.to_json() for each in outcomes]
         write_whole(folder / "suite.json", json.dumps({"v": 1, "plans": listed}, indent=1) + "\n")
         write_whole(folder / "junit.xml", _junit(outcomes))
+        write_whole(folder / "summary.md", _markdown(outcomes))
     except (OSError, RecordError) as error:
         complain(f"the summary of all plans could not be written to {folder}: {error}")
+
+
+def _markdown(outcomes: Sequence[Outcome]) -> str:
+    """A table for the page of a CI job. Reasons come from the target: nothing in them may become markup."""
+    lines = ["| plan | verdict | why |", "|---|---|---|"]
+    for each in outcomes:
+        verdict = f"{sign(each.verdict)} {word(each.verdict)}"
+        lines.append(f"| {_cell(each.plan)} | {verdict} | {_cell(each.reason)} |")
+    return "\n".join(lines) + "\n"
+
+
+def _cell(text: str) -> str:
+    flat = html.escape(" ".join(text.split()))
+    return re.sub(r"([\\`*_{}\[\]()#+!|~-])", r"\\\1", flat)
 
 
 def _junit(outcomes: Sequence[Outcome]) -> str:

@@ -16,6 +16,18 @@ LAB_PROXIES = ("pricing", "db", "cache")
 LAB_SERVICES = ("gateway", "pricing", "postgres", "valkey")
 
 
+_OTHER_NAMES = {
+    "sockets": "load",
+    "writes": "load",
+    "ledger": "load",
+    "watch": "phase",
+    "again": "phase",
+    "probes": "phase",
+    "pool": "service",
+}
+"""Keys of expectations that name something by another word."""
+
+
 class Reference(NamedTuple):
     """A name used at a path; `what` is the kind of thing that it must name."""
 
@@ -73,6 +85,10 @@ def _of_expectations(plan: Plan) -> Iterator[Reference]:
             used = getattr(expectation, key, None)
             if used is not None and not (key == "breaker" and used == "*"):
                 yield Reference(("expect", name, key), key, used)
+        for key, what in _OTHER_NAMES.items():
+            named = getattr(expectation, key, None) or ()
+            for used in (named,) if isinstance(named, str) else tuple(named):
+                yield Reference(("expect", name, key), what, used)
 
 
 def _missing(plan: Plan) -> Iterator[Problem]:
@@ -82,7 +98,9 @@ def _missing(plan: Plan) -> Iterator[Problem]:
             message = "an external system's breaker needs its specification: spec: {dialect: ..., ...}"
             yield Problem(("breakers", name), message, at_key=True)
     for name, expectation in plan.expect.items():
-        if hasattr(expectation, "time_to_recover") and "baseline" not in phases:
+        if (hasattr(expectation, "time_to_recover") or hasattr(expectation, "metastable")) and (
+            "baseline" not in phases
+        ):
             message = "recovery is measured against a phase named 'baseline'; add one"
             yield Problem(("expect", name), message, at_key=True)
         if _follows_all(expectation) and not plan.breakers:

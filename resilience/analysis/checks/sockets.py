@@ -25,14 +25,14 @@ def check_sockets(
     evidence: RunEvidence, findings: Findings, name: str, wanted: SocketsExpectation
 ) -> Judgement:
     """Every bound over all sockets that the load wanted; one that left no note never connected."""
-    bounds = {key: bound for key in FIGURES if (bound := getattr(wanted, key)) is not None}
-    expected = ", ".join(f"{key} {bound.text}" for key, bound in bounds.items()) + f" ({wanted.load})"
-    if problem := findings.notes_problem(wanted.load):
+    bounds = wanted.bounds()
+    expected = ", ".join(f"{key} {bound.text}" for key, bound in bounds.items()) + f" ({wanted.sockets})"
+    if problem := findings.notes_problem(wanted.sockets):
         return unknown(name, expected, problem)
-    sockets, _ = from_notes(findings.notes.get(wanted.load, ()))
+    sockets, _ = from_notes(findings.notes.get(wanted.sockets, ()))
     # Any load may have spoken to all: what each of them sent, its sockets and others' must hear.
     _, broadcasts = from_notes(note for notes in findings.notes.values() for note in notes)
-    offered = sum(second.counts["offered"] for _, second in evidence.table.seconds(wanted.load))
+    offered = sum(second.counts["offered"] for _, second in evidence.table.seconds(wanted.sockets))
     if not offered:
         return unknown(name, expected, "no socket was wanted")
     crowd = crowd_of(offered, sockets, broadcasts, grace_ns=wanted.grace)
@@ -47,7 +47,7 @@ def check_sockets(
         verdicts.append(PASS if bound.holds(value) else FAIL)
         observed.append(f"{key} {_shown(key, value)}")
     return Judgement(
-        name, expected, ", ".join(observed), compose(verdicts), evidence=_evidence(wanted.load, crowd)
+        name, expected, ", ".join(observed), compose(verdicts), evidence=_evidence(wanted.sockets, crowd)
     )
 
 

@@ -1,7 +1,8 @@
 """`POST /auth/login`, and the tokens that it gives.
 
 Users live in PostgreSQL; scrypt runs in two threads, so a herd of logins waits for CPU without freezing the event loop
-under everyone else. An unknown user costs as much time as a wrong password. Tokens are HS256 JWTs that every gateway
+under everyone else. They queue before they ask the database, a few at a time: a herd takes no connection from anybody while it waits
+for CPU. An unknown user costs as much time as a wrong password. Tokens are HS256 JWTs that every gateway
 with the same secret accepts.
 """
 
@@ -21,6 +22,8 @@ from resilience.lab.gateway.passwords import hash_password, verify_password
 TOKEN_LIFE_S = 3600
 _ALGORITHM = "HS256"
 _THREADS = 2
+_TURNS = 2 * _THREADS
+_QUEUE_S = 10.0
 _MAX_PASSWORD = 256
 
 
@@ -62,6 +65,7 @@ class Logins:
         self._database = database
         self._tokens = tokens
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="scrypt")
+        self._turns = asyncio.Semaphore(_TURNS)
         # Verified against when there is no such user, so that the time taken does not tell.
         self._nobody = hash_password("", log2_n)
 
@@ -70,17 +74,30 @@ class Logins:
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     async def login(self, request: web.Request) -> web.Response:
-        """`{"username", "password"}` -> 200 `{"token", "expires_in_s"}` | 400 | 401."""
+        """`{"username", "password"}` -> 200 `{"token", "expires_in_s"}` | 400 | 401 | 503 after ten seconds in the queue."""
         body = await json_object(request)
         name, password = body.get("username"), body.get("password")
         if not isinstance(name, str) or not isinstance(password, str) or len(password) > _MAX_PASSWORD:
             return refusal(400, "username and password must be given")
         if "\0" in name:
             return refusal(401, "wrong user name or password")
+        try:
+            async with asyncio.timeout(_QUEUE_S):
+                await self._turns.acquire()
+        except TimeoutError:
+            return refusal(503, "too many are logging in", retry_after_s=1)
+        try:
+            good = await self._verified(name, password)
+        finally:
+            self._turns.release()
+        if not good:
+            return refusal(401, "wrong user name or password")
+        return web.json_response({"token": self._tokens.issue(name), "expires_in_s": TOKEN_LIFE_S})
+
+    async def _verified(self, name: str, password: str) -> bool:
+        """Whether there is such a user, and this is the password."""
         async with self._database.connection() as connection:
             stored = await connection.fetchval("SELECT password FROM users WHERE name = $1", name)
         loop = asyncio.get_running_loop()
         good = await loop.run_in_executor(self._threads, verify_password, password, stored or self._nobody)
-        if not good or stored is None:
-            return refusal(401, "wrong user name or password")
-        return web.json_response({"token": self._tokens.issue(name), "expires_in_s": TOKEN_LIFE_S})
+        return good and stored is not None

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from resilience.plan.fields import (
     DurationBound,
@@ -28,14 +28,27 @@ _NONE = parse_comparison("== 0", NUMBER)
 class SocketsExpectation(Model):
     """Sockets of one load: how many connected, what they were told, how fast they were answered, and whether they stayed."""
 
-    load: Name
-    connected: ShareBound
+    sockets: Name
+    connected: ShareBound | None = None
     welcomed: ShareBound | None = None
     broadcast: ShareBound | None = None
     grace: PositiveNs = 2_000_000_000
     lost: ShareBound | None = None
     message_p95: DurationBound | None = None
     message_p99: DurationBound | None = None
+
+    @model_validator(mode="after")
+    def _says_something(self) -> SocketsExpectation:
+        if not self.bounds():
+            raise ValueError('nothing is compared: add for example connected: ">= 90%"')
+        return self
+
+    def bounds(self) -> dict[str, Comparison]:
+        """Compared figures by name."""
+        return {k: v for k in SOCKET_FIGURES if isinstance(v := getattr(self, k), Comparison)}
+
+
+SOCKET_FIGURES = ("connected", "welcomed", "broadcast", "lost", "message_p95", "message_p99")
 
 
 class ScalingExpectation(Model):
@@ -112,7 +125,7 @@ class MetastableExpectation(Model):
 
 
 PROMISE_KEYS = {
-    "SocketsExpectation": "connected",
+    "SocketsExpectation": "sockets",
     "ScalingExpectation": "scales_out",
     "CoherenceExpectation": "stale",
     "HitRateExpectation": "hit_rate",

@@ -4,7 +4,8 @@ Event loops round timers to whole milliseconds, which a latency toxic of a few m
 the kernel has timerfd (Linux), one descriptor is armed for the earliest alarm and read by the loop; all alarms that are due
 then ring together, so that a thousand links cost one wake. Elsewhere `call_later` is used, rounded up.
 
-An alarm rings once, never early, and late by as long as the loop is busy. Cancelled ones leave the heap when their time
+An alarm rings once, never early, and late by as long as the loop is busy. Where very many are due at once they ring for
+`TURN_NS`, then everybody else in the loop has a turn, the admin API included. Cancelled ones leave the heap when their time
 comes. The descriptor is opened with the first alarm.
 """
 
@@ -20,7 +21,9 @@ import sys
 import time
 from collections.abc import Callable
 
-__all__ = ["Alarm", "Alarms"]
+__all__ = ["TURN_NS", "Alarm", "Alarms"]
+
+TURN_NS = 2_000_000
 
 _NONBLOCKING = os.O_NONBLOCK | getattr(os, "O_CLOEXEC", 0)
 _ABSOLUTE = 1
@@ -73,7 +76,8 @@ class Alarms:
     def _ring(self) -> None:
         heap = self._heap
         now_ns = time.monotonic_ns()
-        while heap and (heap[0][2].callback is None or heap[0][0] <= now_ns):
+        until_ns = now_ns + TURN_NS
+        while heap and now_ns < until_ns and (heap[0][2].callback is None or heap[0][0] <= now_ns):
             alarm = heapq.heappop(heap)[2]
             callback, alarm.callback = alarm.callback, None
             if callback is not None:

@@ -248,3 +248,14 @@ class Connection:
             self.observer.closed()
             self.observer = None
         self._on_gone(self)
+        self._fall_apart()
+
+    def _fall_apart(self) -> None:
+        """Cut the circles of references, so that what is gone leaves memory now, and not with a collection of everything."""
+        self.toxics = None
+        sides = (self.client, self.upstream)
+        # An upstream that was dialled for nothing may still come, and must then find its connection.
+        if all(side.made for side in sides):
+            for side in sides:
+                del side.connection, side.peer, side.link
+            del self.up.connection, self.down.connection

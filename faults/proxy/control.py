@@ -50,6 +50,7 @@ __all__ = ["CAPABILITIES", "Control", "ControlOptions"]
 
 _log = logging.getLogger(__name__)
 _EVENTS = 5000  # at once
+_SHOWN_AT_ONCE = 100
 _CHANGES_TOXICS = frozenset({"populate", "reset", "toxic_create", "toxic_update", "toxic_delete"})
 
 
@@ -108,13 +109,15 @@ class Control:
         """GET /capabilities: what this server can do that Toxiproxy cannot."""
         return wire.json_answer(200, json.dumps({"capabilities": list(CAPABILITIES)}))
 
-    def connections(self, _route: Route, _body: bytes) -> Answer:
-        """GET /connections: what is open, with the bytes of each direction."""
-        shown = [
-            {"proxy": name, **connection.describe()}
-            for name, listener in sorted(self.listeners.items())
-            for connection in sorted(listener.connections, key=lambda connection: connection.number)
-        ]
+    async def connections(self, _route: Route, _body: bytes) -> Answer:
+        """GET /connections: what is open, with the bytes of each direction; some at a time, as there may be thousands."""
+        shown = []
+        for name, listener in sorted(self.listeners.items()):
+            open_now = sorted(listener.connections, key=lambda connection: connection.number)
+            for count, connection in enumerate(open_now, start=1):
+                shown.append({"proxy": name, **connection.describe()})
+                if count % _SHOWN_AT_ONCE == 0:
+                    await asyncio.sleep(0)
         return wire.json_answer(200, json.dumps({"connections": shown}))
 
     def events(self, route: Route, _body: bytes) -> Answer:

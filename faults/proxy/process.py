@@ -104,9 +104,7 @@ async def _serve(
     except OSError as error:
         logging.getLogger(__name__).critical("cannot start: %s", error)
         return 1
-    # What the start left behind stays: collections need not look at it again and again.
-    gc.collect()
-    gc.freeze()
+    _collect_seldom()
     sys.stdout.write(json.dumps({"ready": True, **describe(served)}) + "\n")
     sys.stdout.flush()
     await stop.wait()
@@ -115,6 +113,17 @@ async def _serve(
     except TimeoutError:
         logging.getLogger(__name__).warning("closing took longer than %s s; leaving", _CLOSE_S)
     return 0
+
+
+def _collect_seldom() -> None:
+    """Keep collections from standing in the way: one over everything takes 100 ms where there are 1,000 connections.
+
+    What the start left behind stays, and need not be looked at again. What comes later is freed by its references, since
+    connections cut their circles; collections are for the rest.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(10_000, 20, 100)
 
 
 def _watch_stdin(loop: asyncio.AbstractEventLoop, stop: asyncio.Event) -> None:

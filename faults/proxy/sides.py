@@ -111,6 +111,7 @@ class Side(asyncio.Protocol):
         "early",
         "link",
         "lost",
+        "made",
         "peer",
         "received_bytes",
         "sink",
@@ -128,13 +129,15 @@ class Side(asyncio.Protocol):
         self.received_bytes = 0
         self.sink: Callable[[bytes], object] = self._keep_early
         self.early: list[bytes] = []
-        self.lost = True  # until the transport is there
+        self.made = False  # the transport was there once
+        self.lost = True  # until the transport is there, and after it is gone
         self._holds = Hold(0)
         self._full = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Take the socket; it may already be too late for it."""
         self.transport = cast("asyncio.Transport", transport)
+        self.made = True
         self.lost = False
         self.transport.set_write_buffer_limits(high=_WRITE_HIGH_BYTES)
         if self._holds:

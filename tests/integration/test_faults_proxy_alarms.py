@@ -11,7 +11,7 @@ import pytest
 import uvloop
 
 from faults.proxy import alarms as module
-from faults.proxy.alarms import Alarms
+from faults.proxy.alarms import TURN_NS, Alarms
 
 pytestmark = pytest.mark.integration
 
@@ -72,3 +72,39 @@ def test_alarms_ring_once_in_order_and_never_early(runner):
     before = descriptors()
     runner(scenario())
     assert descriptors() <= before
+
+
+async def crowd() -> None:
+    """Alarms that are all due at once, each busy for a whole turn; somebody else wants a turn all the while."""
+    alarms = Alarms()
+    loop = asyncio.get_running_loop()
+    order: list[str] = []
+
+    def busy() -> None:
+        until_ns = time.monotonic_ns() + TURN_NS
+        while time.monotonic_ns() < until_ns:
+            pass
+        order.append("alarm")
+
+    def other() -> None:
+        order.append("other")
+        if order.count("alarm") < 5:
+            loop.call_soon(other)
+
+    due_ns = time.monotonic_ns()
+    for _ in range(5):
+        alarms.set(due_ns, busy)
+    loop.call_soon(other)
+    async with asyncio.timeout(5):
+        while order.count("alarm") < 5:  # noqa: ASYNC110 - alarms are what is tested
+            await asyncio.sleep(0)
+    alarms.close()
+    assert "alarm alarm" not in " ".join(order)
+
+
+@pytest.mark.usefixtures("either")
+@pytest.mark.parametrize("loop_of", [asyncio.new_event_loop, uvloop.new_event_loop])
+def test_alarms_that_are_due_together_let_others_have_a_turn(loop_of):
+    """However many ring, the loop goes round between them."""
+    with asyncio.Runner(loop_factory=loop_of) as runner:
+        runner.run(crowd())

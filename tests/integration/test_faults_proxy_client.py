@@ -206,3 +206,44 @@ async def test_client_does_not_hang_on_a_dead_server():
     async with upstream(silent) as port, ToxiproxyClient(f"http://127.0.0.1:{port}", timeout_s=0.2) as client:
         with pytest.raises(ToxiproxyUnavailable, match=r"within 0\.2 s"):
             await client.proxies()
+
+
+@pytest.mark.parametrize(
+    ("call", "tries"),
+    [
+        (lambda client: client.version(), 3),
+        (lambda client: client.reset(), 3),
+        (lambda client: client.create(spec()), 1),
+    ],
+    ids=["read", "reset", "create"],
+)
+async def test_client_tries_again_what_may_be_repeated(call, tries: int):
+    """A server that hangs up on everybody: what may be repeated is, a creation is not, and the error says what failed."""
+    asked = []
+
+    async def moody(reader, writer):
+        asked.append((await reader.readuntil(b"\r\n\r\n")).split()[1])
+        writer.close()
+
+    async with upstream(moody) as port, ToxiproxyClient(f"http://127.0.0.1:{port}") as client:
+        with pytest.raises(ToxiproxyUnavailable, match="no answer"):
+            await call(client)
+    # aiohttp tries reads again on its own account as well.
+    assert len(asked) == tries if tries == 1 else len(asked) >= tries
+
+
+async def test_client_gets_through_where_only_the_first_try_fails():
+    """The answer of the second try is the answer."""
+    asked = []
+
+    async def moody(reader, writer):
+        asked.append(await reader.readuntil(b"\r\n\r\n"))
+        if len(asked) > 1:
+            body = b'{"version": "9"}'
+            writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body))
+            await writer.drain()
+        writer.close()
+
+    async with upstream(moody) as port, ToxiproxyClient(f"http://127.0.0.1:{port}") as client:
+        assert await client.version() == "9"
+    assert len(asked) == 2

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import random
+import weakref
 
 import pytest
 from faults_proxy_http import add, call, client, echo, proxied
@@ -72,3 +74,30 @@ async def test_server_closes_with_everything_open():
     await asyncio.sleep(0.05)
     left = {task for task in asyncio.all_tasks() - before if "handle" not in repr(task)}
     assert not left
+
+
+async def test_connections_that_are_gone_leave_memory_without_a_collection():
+    """They cut their circles of references, so that no collection over thousands of connections is needed to free one."""
+    async with proxied(echo) as (server, port):
+        await add(server, "latency", latency=1)
+        gc.collect()
+        gc.disable()
+        try:
+            gone = []
+            for ending in ("close", "abort", "half-close"):
+                async with client(port) as (reader, writer):
+                    writer.write(b"x")
+                    assert await reader.readexactly(1) == b"x"
+                    gone += map(weakref.ref, server.control.listeners["p"].connections)
+                    if ending == "abort":
+                        writer.transport.abort()
+                    elif ending == "half-close":
+                        writer.write_eof()
+                        assert await reader.read() == b""
+                await quiet(server)
+            async with asyncio.timeout(5):
+                while any(connection() is not None for connection in gone):  # noqa: ASYNC110 - as above
+                    await asyncio.sleep(0.01)
+            assert len(gone) == 3
+        finally:
+            gc.enable()

@@ -81,7 +81,27 @@ async def test_turns_park_a_crowd_and_let_a_few_go_on_at_a_time():
     assert 0 < len([reader for reader in parked if not reader.parked]) < len(parked)
     assert not parked[0].parked
     assert parked[-1].parked
-    for _ in range(10):
+    for _ in range(len(readers)):
         turns._next()
     assert not any(reader.parked for reader in readers)
     assert turns.left_bytes == TURN_BYTES
+
+
+async def test_turns_let_more_go_on_where_those_before_had_little_to_read():
+    """A crowd with full reads comes back two by two; one that reads next to nothing in ever larger numbers."""
+
+    def rounds(read_bytes: int) -> int:
+        turns, readers = Turns(), [Reader() for _ in range(200)]
+        turns.exhausted(readers[0])
+        turns.left_bytes = -1
+        for reader in readers:
+            turns.exhausted(reader)
+        count = 0
+        while parked := sum(reader.parked for reader in readers):
+            turns._next()
+            turns.left_bytes -= read_bytes * (parked - sum(reader.parked for reader in readers))
+            count += 1
+        return count
+
+    assert rounds(TURN_BYTES // 2) == 100
+    assert rounds(10) < 10

@@ -196,12 +196,14 @@ def _call(
     else:
         verdict, finish, note = _absent(sent, done_ns, outcome, status, timeout_ns)
         broken, trying = confounders
+        # The breaker was told at some time before the caller: how long an answer takes on its way back nobody knows.
+        whole = Interval(sent, done_ns) if done_ns is not None else None
         if verdict == "rejected" and broken.between(sent, done_ns):
-            verdict, finish, note = "unknown", end, "confounded: connections were breaking"
+            verdict, finish, note = "unknown", whole, "confounded: connections were breaking"
         elif verdict == "rejected" and any(
             span.lo_ns <= done_ns and span.hi_ns >= sent for span in trying.get(instance, ())
         ):
-            verdict, finish, note = "unknown", end, "confounded: the dependency may have been unreachable"
+            verdict, finish, note = "unknown", whole, "confounded: the dependency may have been unreachable"
     return Call(breaker, instance, call_id, start, end, verdict, fallback, finish=finish, note=note)
 
 

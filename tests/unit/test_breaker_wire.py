@@ -142,3 +142,23 @@ def test_breaker_wire_keeps_arrivals_of_unknown_origin() -> None:
     """Traffic that no call row explains stays in the history, unattributed."""
     found = history([], tap(1, None, 1, None))
     assert found == [Arrival("b", None, None, Interval(MS, MS))]
+
+
+def test_breaker_wire_unreachable_dependency_may_have_failed_before_its_caller_was_answered() -> None:
+    """While connections break a call may leave no arrival; when its breaker was told lies anywhere before the answer.
+
+    A gateway that was starved answered 18 ms after its probe had failed and reopened the breaker: the reopening came first.
+    """
+    fault = Fault("down", Interval(0, 0), Interval(100 * MS, 100 * MS))
+    call = only_call([row(1, 95, 124, "degraded")], [], faults=[fault], transitions=[
+        {"breaker": "b", "instance": "g1", "from": "open", "to": "half_open", "at": [96 * MS, 97 * MS], "seq": 1},
+        {"breaker": "b", "instance": "g1", "from": "half_open", "to": "open", "at": [106 * MS, 106 * MS], "seq": 2},
+    ])  # fmt: skip
+    assert (call.outcome, call.finish) == ("unknown", Interval(95 * MS, 124 * MS))
+
+
+def test_breaker_wire_broken_connection_may_have_failed_before_its_caller_was_answered() -> None:
+    """The same where a fault has just cut connections off, and nobody reports transitions."""
+    fault = Fault("down", Interval(100 * MS, 100 * MS), Interval(900 * MS, 900 * MS))
+    call = only_call([row(1, 95, 124, "degraded")], [], faults=[fault])
+    assert (call.outcome, call.finish) == ("unknown", Interval(95 * MS, 124 * MS))

@@ -194,6 +194,8 @@ def _moments(events: Sequence[Mapping[str, Any]], epoch_ns: int) -> list[Moment]
     moments: list[Moment] = []
     for event in events:
         kind = str(event.get("kind"))
+        if kind == "health" and event.get("stage") == "during":
+            continue  # two lines a second would drown what happened; before and after are what people compare
         when = seconds_since(event.get("at", event.get("t")), epoch_ns)
         if kind in JOURNAL_KINDS and when is not None:
             moments.append(Moment((when[0] + when[1]) / 2, kind, _worded(kind, event)))

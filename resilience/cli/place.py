@@ -84,6 +84,10 @@ def check_stack(loaded: LoadedPlan, place: Place) -> None:
             f"{loaded.source} is written for the lab; run it with --stack embedded or compose, or say with --target "
             "which system it is to be run against"
         )
+    if loaded.plan.stimulus and place.stack is StackKind.COMPOSE:
+        fail_usage(
+            f"{loaded.source} plays the dependency itself, which containers do not reach; run it with --stack embedded or external"
+        )
     if place.system is not None:
         from resilience.cli.stacks import external_system
 

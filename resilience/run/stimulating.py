@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from resilience.lab.fronting import repoint
-from resilience.lab.system import System
+from resilience.lab.system import StackError, System
 from resilience.load.stimulus_dependency import Healthy, ScriptedDependency
 from resilience.load.stimulus_driver import Aim, Rejection, StimulusDriver
 from resilience.plan.requests import http_request
@@ -56,6 +56,7 @@ async def stimulation(
             stimulus, breaker = plan.stimulus[name], plan.breakers[breaker_name]
             assert breaker.observe.wire is not None  # the compiler has looked
             point = system.proxies[breaker.observe.wire]
+            _refuse_foreign(plan, system, point.name)
             dependency = await stack.enter_async_context(
                 ScriptedDependency(_healthy(stimulus), correlate=stimulus.correlate)
             )
@@ -78,6 +79,17 @@ async def stimulation(
 
             drivers.append(StimulusDriver(aim, dependency, on_row=on_row, on_event=on_event))
         yield Stimulation(tuple(drivers))
+
+
+def _refuse_foreign(plan: Plan, system: System, proxy: str) -> None:
+    """StackError unless the proxy goes away with this run: nobody else's is led elsewhere."""
+    external = plan.external.proxies.get(proxy) if plan.external is not None else None
+    ours = external is not None and external.listen is not None
+    if not ours and system.stack != "embedded":
+        raise StackError(
+            f"the scripted dependency stands behind a proxy of ours, and {proxy} is not one: run this plan on the embedded lab, or "
+            "`conformance` with --stack external (docs/external.md)"
+        )
 
 
 def _healthy(stimulus: Stimulus) -> Healthy:

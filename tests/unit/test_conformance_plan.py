@@ -10,6 +10,7 @@ from resilience.breaker.observation import Arrival, Call
 from resilience.breaker.spec import BreakerSpec
 from resilience.breaker.wire import from_record
 from resilience.cli.scenarios import expanded
+from resilience.lab.system import StackError, System
 from resilience.load.identity import call_id, trace_of
 from resilience.load.model import request_id
 from resilience.load.stimulus_driver import Rejection
@@ -17,6 +18,7 @@ from resilience.load.threshold import Threshold, threshold_of
 from resilience.plan import PlanInvalid, load_text
 from resilience.plan.specs import specification
 from resilience.plan.stimuli import scripted_proxies
+from resilience.run.stimulating import _refuse_foreign
 
 LAB = """
 version: 1
@@ -113,6 +115,21 @@ def test_specification_of_a_lab_without_breaker_is_the_ideal_where_it_is_stimula
     facts = {"breaker_spec": '{"dialect": "none", "timeout_ms": 300}'}
     spec = specification(plan, plan.breakers["pricing"], facts)
     assert (spec.dialect, spec.trip, spec.timeout_ns) == ("strict", "consecutive", 300_000_000)
+
+
+@pytest.mark.parametrize(("text", "stack"), [(LAB, "compose"), (LAB, "external")])
+def test_stimulus_leads_nobody_elses_proxy_elsewhere(text: str, stack: str) -> None:
+    """Only proxies that go away with the run are led to the scripted dependency."""
+    plan = load_text(text, source="plan.yaml", environment={"TOKEN": "secret"}).plan
+    with pytest.raises(StackError, match="pricing is not one"):
+        _refuse_foreign(plan, System(stack, "http://127.0.0.1:1"), "pricing")
+
+
+def test_stimulus_may_have_the_labs_proxies_and_its_own() -> None:
+    """The embedded lab's end with it, and so do those that the plan has put in front of an external system."""
+    for text, stack, proxy in ((LAB, "embedded", "pricing"), (EXTERNAL, "external", "dependency")):
+        plan = load_text(text, source="plan.yaml", environment={"TOKEN": "secret"}).plan
+        _refuse_foreign(plan, System(stack, "http://127.0.0.1:1"), proxy)
 
 
 @pytest.mark.parametrize(

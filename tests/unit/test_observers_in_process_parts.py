@@ -327,11 +327,11 @@ class OwnBreaker:
 
 
 def drive_on(clock: Clock, breaker: OwnBreaker) -> Iterator[str]:
-    """Five failures, the wait, and back to health: an hour of it in no time."""
+    """Twenty seconds of failures, now and then two, and back to health: an hour of it in no time."""
     for number in range(3600):
         clock.now_s += 1.0
         with contextlib.suppress(Ill, PermissionError):
-            breaker.call(fails if number % 100 < 20 else lambda: None)
+            breaker.call(fails if number % 100 < 20 or number % 100 in {50, 51} else lambda: None)
         yield breaker.state
 
 

@@ -32,7 +32,8 @@ class _Listener:
     def state_change(self, _breaker: Any, _old: Any, new: Any) -> None:
         """Called at the moment of the change, open to open included."""
         observer = self._observer
-        observer.recorder.transition(state_name(new.state.name), manual=not observer.guarding.inside)
+        since_ns = observer.guarding.since_ns
+        observer.recorder.transition(state_name(new.state.name), since_ns=since_ns, manual=since_ns is None)
 
 
 class AiobreakerObserver:

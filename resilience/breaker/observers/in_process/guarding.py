@@ -48,15 +48,16 @@ class Guarding:
         self._entered = entered
 
     @property
-    def inside(self) -> bool:
-        """Whether this thread or task is inside a call through this breaker: what changes then is no manual change."""
-        return any(call.owner is self.recorder for call in _INSIDE.get())
+    def since_ns(self) -> int | None:
+        """The last that is known to have happened before now in the call that this thread or task is inside of.
 
-    def deciding(self) -> None:
-        """The call that this thread is inside of has its turn now."""
-        for call in _INSIDE.get():
+        None outside of any: what changes then is changed by hand.
+        """
+        for call in reversed(_INSIDE.get()):
             if call.owner is self.recorder:
-                self.recorder.deciding(call)
+                marks = (call.start_ns, call.admitted_ns, call.done_ns)
+                return max(mark for mark in marks if mark is not None)
+        return None
 
     def is_ours(self, func: object) -> bool:
         """Whether `func` is a function that is tracked already: the library passes it on to itself."""

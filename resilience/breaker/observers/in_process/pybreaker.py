@@ -1,7 +1,7 @@
 """pybreaker: calls by its `call`, transitions by its listener.
 
-Decorated functions and `calling()` come through `call`, too. Calls queue for the breaker's lock; a call that has it reads
-the property `state`, so the object gets a class of its own to hear of that: no decision is earlier. It tracks no `async def`: such a function has succeeded for it as soon
+Decorated functions and `calling()` come through `call`, too. Calls queue for the breaker's lock, so a call's decision lies
+anywhere between asking and entering the function. It tracks no `async def`: such a function has succeeded for it as soon
 as it has handed back its coroutine, and what became of that is recorded as the call's outcome.
 """
 
@@ -13,7 +13,6 @@ from typing import Any
 from resilience.breaker.observers.base import state_name
 from resilience.breaker.observers.in_process.guarding import Guarding, named
 from resilience.breaker.observers.in_process.recorder import RING, Recorder
-from resilience.breaker.observers.in_process.watching import Reclassed
 
 
 class _Listener:
@@ -34,7 +33,8 @@ class _Listener:
     def state_change(self, _cb: Any, _old: Any, new: Any) -> None:
         """Called under the breaker's lock, at the moment of the change."""
         observer = self._observer
-        observer.recorder.transition(state_name(new.name), manual=not observer.guarding.inside)
+        since_ns = observer.guarding.since_ns
+        observer.recorder.transition(state_name(new.name), since_ns=since_ns, manual=since_ns is None)
 
 
 class PybreakerObserver:
@@ -52,19 +52,8 @@ class PybreakerObserver:
         self._breaker = breaker
         self._library = breaker.call
         self._listener = _Listener(self)
-        kind: Any = type(breaker)
-        self._reclassed = Reclassed(
-            breaker, {"state": property(lambda _: self._state(kind), lambda _, state: self._set(kind, state))}
-        )
         breaker.add_listener(self._listener)
         breaker.call = self._call
-
-    def _state(self, kind: Any) -> Any:
-        self.guarding.deciding()
-        return kind.state.fget(self._breaker)
-
-    def _set(self, kind: Any, state: str) -> None:
-        kind.state.fset(self._breaker, state)
 
     def _call(self, func: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         if self.guarding.is_ours(func):  # an open breaker passes its first probe on to itself
@@ -78,7 +67,6 @@ class PybreakerObserver:
         """Leave the object as it was found."""
         if self._breaker.__dict__.pop("call", None) is not None:
             self._breaker.remove_listener(self._listener)
-            self._reclassed.undo()
 
 
 attach = PybreakerObserver

@@ -5,8 +5,7 @@ function was entered, the function ended, the call came back to its caller. From
 CLOCK_MONOTONIC (or on the clock that the breaker itself was given):
 
     start    an instant: the caller asked
-    decision [start, function entered] of an admitted call, [start, back] of a rejected one; later than the start where
-             it is known that the call had to queue
+    decision [start, function entered] of an admitted call, [start, back] of a rejected one
     finish   [function ended, back]: when the outcome reached the breaker
     outcome  what the *function* did, never what the breaker made of it
 
@@ -48,8 +47,6 @@ class OpenCall:
     owner: Recorder
     number: int
     start_ns: int
-    decides_ns: int | None = None
-    """When the breaker came to decide on it at the earliest, where that is known to be later than its start."""
     admitted_ns: int | None = None
     done_ns: int | None = None
     told_from_ns: int | None = None
@@ -116,11 +113,6 @@ class Recorder:
                 self._forget_running()
         return call
 
-    def deciding(self, call: OpenCall) -> None:
-        """The breaker comes to decide on the call only now."""
-        if call.decides_ns is None and call.admitted_ns is None:
-            call.decides_ns = self.clock()
-
     def admitted(self, call: OpenCall) -> None:
         """The protected function is entered, now. A second attempt inside one call is not counted again."""
         if call.admitted_ns is None:
@@ -149,7 +141,10 @@ class Recorder:
             self._close(call, call.outcome, now, note=note)
 
     def transition(self, to_state: str, *, since_ns: int | None = None, manual: bool = False) -> None:
-        """The breaker is in `to_state` as of some moment in [since_ns, now]; `since_ns` None: at this very moment."""
+        """The breaker is in `to_state` as of some moment in [since_ns, now]; `since_ns` None: at this very moment.
+
+        Listeners are told after the fact, and a busy machine may let some time pass in between.
+        """
         if to_state not in STATES:
             raise ValueError(f"no breaker state: {to_state!r}")
         now = self.clock()
@@ -254,10 +249,6 @@ class Recorder:
             done = Interval(call.done_ns, end_ns)
             finish = Interval(min(call.told_from_ns or call.done_ns, call.done_ns), end_ns)
         identity = str(call.number)
-        decided_ns = call.admitted_ns if call.admitted_ns is not None else end_ns
-        decision = None
-        if call.decides_ns is not None and decided_ns is not None:
-            decision = Interval(min(call.decides_ns, decided_ns), decided_ns)
         made = Call(
             self.breaker,
             INSTANCE,
@@ -266,7 +257,6 @@ class Recorder:
             end,
             outcome,
             fallback,
-            decision=decision,
             finish=finish,
             note=note,
         )

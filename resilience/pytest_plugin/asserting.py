@@ -1,0 +1,98 @@
+"""Judging a history inside a test: an AssertionError says which rule, why, and shows the window."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from resilience.breaker.observation import Fault, Interval, Observation
+from resilience.breaker.report import BreakerReport, InstanceReport, RuleVerdict, Verdict, label, rule_order
+from resilience.breaker.spec import BreakerSpec
+from resilience.breaker.verify import verify
+from resilience.pytest_plugin.specs import read_spec
+from resilience.pytest_plugin.timeline import Violation
+
+_WITNESS_LINES = 8
+
+
+def judged(
+    history: Sequence[Observation],
+    spec: BreakerSpec,
+    *,
+    require: Iterable[str] = (),
+    strict: bool = False,
+    faults: Iterable[Fault] = (),
+) -> BreakerReport:
+    """The verifier's report on a history, faults included; ValueError for a rule that does not exist."""
+    return verify((*history, *faults), spec, required=require, strict=strict)
+
+
+def assert_conforms(
+    breaker: Any,
+    spec: Mapping[str, Any] | BreakerSpec | None = None,
+    *,
+    require: Iterable[str] = (),
+    strict: bool = False,
+) -> BreakerReport:
+    """Assert that a watched breaker, or a recorded history, keeps to its specification; gives the report.
+
+    `breaker` is what `chaos.watch` or `run.breaker` gave, or a sequence of observations (then `spec` is needed). Each rule
+    of `require` must be settled: one that the history did not exercise enough fails, and says what it would have needed.
+    """
+    __tracebackhide__ = True
+    if hasattr(breaker, "assert_conforms"):
+        found: BreakerReport = breaker.assert_conforms(require=require, strict=strict, spec=spec)
+        return found
+    if spec is None:
+        raise TypeError("a history alone has no specification: give spec=")
+    report = judged(breaker, read_spec(spec), require=require, strict=strict)
+    raise_unless_passed(report)
+    return report
+
+
+def raise_unless_passed(report: BreakerReport) -> None:
+    """AssertionError in words for a person, unless the report's verdict is pass."""
+    __tracebackhide__ = True
+    verdict = report.verdict()
+    if verdict == "pass":
+        return
+    lines = [report.reason()]
+    for instance, rule in _rules(report):
+        if rule.verdict is Verdict.FAIL:
+            lines += _failure(instance, rule)
+    if verdict == "unknown":
+        lines = [f"the evidence does not suffice: {report.reason()}"]
+    spec = report.spec
+    lines.append(
+        f"  held to: dialect {spec['dialect']}, {spec['failures']} failures, wait {spec['wait_ns'] / 1e9:g} s"
+        f"{', strict' if report.strict else ''}"
+    )
+    raise AssertionError("\n".join(lines))
+
+
+def violations_of(report: BreakerReport) -> list[Violation]:
+    """The windows of the rules that failed, for the timeline."""
+    return [
+        Violation(rule.rule, Interval(rule.witness.window.lo_ns, rule.witness.window.hi_ns))
+        for _, rule in _rules(report)
+        if rule.verdict is Verdict.FAIL and rule.witness is not None
+    ]
+
+
+def _rules(report: BreakerReport) -> list[tuple[InstanceReport, RuleVerdict]]:
+    return [
+        (instance, instance.rules[name])
+        for instance in report.instances
+        for name in sorted(instance.rules, key=rule_order)
+    ]
+
+
+def _failure(instance: InstanceReport, rule: RuleVerdict) -> list[str]:
+    lines = [f"  {rule.rule} {rule.title} ({label(instance.breaker, instance.instance)}): {rule.reason}"]
+    lines += [f"     {cause}" for cause in rule.blame]
+    if rule.witness is not None:
+        shown = rule.witness.lines[:_WITNESS_LINES]
+        lines += [f"     | {line}" for line in shown]
+        if len(rule.witness.lines) > len(shown):
+            lines.append(f"     | ... and {len(rule.witness.lines) - len(shown)} more")
+    return lines

@@ -1,0 +1,194 @@
+"""Faults of tests, through fault sessions: journaled, guarded, bounded, verified to be gone.
+
+One session (and one guardian process) a proxy server, opened at its first fault and kept as long as the tests run. What
+a test put in is told to its `Timeline`; what it leaves behind is taken out at its end, and said.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from faults.blast_radius import BlastRadius, address_of_url
+from faults.errors import FaultError
+from faults.model import ToxicSpec
+from faults.nemesis import FaultEvent, Nemesis, ProxyDownFault, ToxicFault
+from faults.session import FaultSession
+from faults.toxiproxy import ToxiproxyError
+from resilience.breaker.observation import Fault, Interval
+from resilience.pytest_plugin.errors import ChaosSetupError
+from resilience.pytest_plugin.layers import Proxy
+from resilience.pytest_plugin.portal import Portal
+from resilience.pytest_plugin.toxics import DOWN, Toxic
+
+log = logging.getLogger("chaos_spike.pytest")
+
+
+@dataclass(slots=True, eq=False)
+class FaultHandle:
+    """One fault of a test: a context manager that heals; `inject` and `heal` for those that need them apart."""
+
+    name: str
+    proxy: Proxy
+    toxics: tuple[Toxic, ...]
+    max_duration_s: float
+    _faults: SessionFaults
+    _ids: list[str] = field(default_factory=list)
+    on_ns: tuple[int, int] | None = None
+    off_ns: tuple[int, int] | None = None
+
+    def __enter__(self) -> Self:
+        """Put it in."""
+        self.inject()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Take it out and see that it is gone."""
+        self.heal()
+
+    @property
+    def active(self) -> bool:
+        """Whether any of it may be in place."""
+        return bool(self._ids)
+
+    def inject(self) -> None:
+        """Put it in; return when the proxy shows it. Raises ChaosSetupError, with nothing left in place."""
+        if self._ids:
+            raise ChaosSetupError(f"the fault {self.name} is in place already")
+        self._faults.inject(self)
+
+    def heal(self) -> None:
+        """Take it out and verify; nothing to take out is fine. Raises ChaosSetupError where it cannot be verified."""
+        self._faults.heal(self)
+
+    def observed(self) -> Fault | None:
+        """As the verifier knows faults; None for one that never was in place."""
+        if self.on_ns is None:
+            return None
+        return Fault(
+            self.name, Interval(*self.on_ns), None if self.off_ns is None else Interval(*self.off_ns)
+        )
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class SessionFaults:
+    """All fault sessions of one test process."""
+
+    def __init__(self, portal: Portal, state_dir: Path, allow: Iterable[str]) -> None:
+        self._portal = portal
+        self._state_dir = state_dir
+        self._allow = frozenset(allow)
+        self._sessions: dict[str, FaultSession] = {}
+        self._opening = threading.Lock()
+        self._numbers = itertools.count(1)
+        self._handles: dict[str, FaultHandle] = {}
+
+    def make(
+        self, proxy: Proxy, toxics: tuple[Toxic, ...], name: str | None, max_duration_s: float
+    ) -> FaultHandle:
+        """A fault that is not in place yet."""
+        number = next(self._numbers)
+        what = name or f"{proxy.name}-{'-'.join(toxic.type for toxic in toxics)}"
+        return FaultHandle(f"{what}-{number}" if name is None else name, proxy, toxics, max_duration_s, self)
+
+    def inject(self, handle: FaultHandle) -> None:
+        """Put all toxics of a fault in, or none."""
+        began_ns = time.monotonic_ns()
+        try:
+            session = self._session(handle.proxy)
+            for toxic in handle.toxics:
+                nemesis = self._nemesis(handle, toxic)
+                # Known before it is asked for: an interruption in the middle must find it.
+                handle._ids.append(nemesis.fault_id)  # noqa: SLF001 - our own record of it
+                self._handles[nemesis.fault_id] = handle
+                self._portal.call(session.inject(nemesis))
+        except (FaultError, ToxiproxyError) as error:
+            self.heal(handle, quiet=True)
+            raise ChaosSetupError(f"the fault {handle.name} could not be put in: {error}") from error
+        handle.on_ns = (began_ns, time.monotonic_ns())
+        handle.off_ns = None
+
+    def heal(self, handle: FaultHandle, *, quiet: bool = False) -> None:
+        """Take all of a fault out. With `quiet`, what cannot be verified is logged and stays armed with the guardian."""
+        session = self._sessions.get(handle.proxy.admin_url)
+        ids = handle._ids  # noqa: SLF001 - as above
+        if session is None or not ids:
+            return
+        began_ns = time.monotonic_ns()
+        problems: list[str] = []
+        for fault_id in reversed(list(ids)):
+            try:
+                self._portal.call(session.heal(fault_id))
+            except FaultError as error:
+                if "was injected in this session" not in str(error):
+                    problems.append(str(error))
+            ids.remove(fault_id)
+        if handle.on_ns is not None and handle.off_ns is None:
+            handle.off_ns = (began_ns, time.monotonic_ns())
+        if problems and quiet:
+            log.warning("%s", "; ".join(problems))
+        elif problems:
+            raise ChaosSetupError("; ".join(problems))
+
+    def close(self) -> None:
+        """Heal whatever is left and let the guardians go."""
+        sessions, self._sessions = dict(self._sessions), {}
+        for session in sessions.values():
+            self._portal.call(session.__aexit__(None, None, None))
+
+    def _session(self, proxy: Proxy) -> FaultSession:
+        with self._opening:
+            session = self._sessions.get(proxy.admin_url)
+            if session is None:
+                session = FaultSession(
+                    state_dir=self._state_dir,
+                    target=proxy.admin_url,
+                    allow=BlastRadius(
+                        allow=self._allow,
+                        max_duration_ns=3600 * 10**9,
+                        control_plane=frozenset({address_of_url(proxy.admin_url)}),
+                    ),
+                    on_event=self._on_event,
+                )
+                self._portal.call(session.__aenter__())
+                self._sessions[proxy.admin_url] = session
+            return session
+
+    def _nemesis(self, handle: FaultHandle, toxic: Toxic) -> Nemesis:
+        limit_ns = round(handle.max_duration_s * 1e9)
+        fault_id = f"{handle.name}#{next(self._numbers)}"
+        proxy = handle.proxy
+        if toxic.type == DOWN:
+            return ProxyDownFault(fault_id, proxy.admin_url, proxy.name, limit_ns)
+        name = f"chaos-{toxic.type}-{next(self._numbers)}"
+        spec = ToxicSpec(toxic.type, name, toxic.stream, toxic.toxicity, dict(toxic.attributes))
+        return ToxicFault(fault_id, proxy.admin_url, proxy.name, spec, limit_ns)
+
+    def _on_event(self, event: FaultEvent) -> None:
+        handle = self._handles.get(event.fault_id)
+        if handle is not None and event.step == "expired" and handle.off_ns is None:
+            # The guardian took it out: its maximum duration was over.
+            handle.off_ns = event.at
+
+
+def wait_all(work: Iterable[Callable[[], Any]]) -> list[str]:
+    """Do everything, whatever fails; the failures in words."""
+    problems: list[str] = []
+    for each in work:
+        try:
+            each()
+        except (ChaosSetupError, FaultError, ToxiproxyError, OSError, asyncio.CancelledError) as error:
+            problems.append(f"{type(error).__name__}: {error}")
+    return problems

@@ -1,0 +1,75 @@
+"""What a chaos test leaves on disk: its histories in the public format, its verdicts, its timeline, and a page of it all.
+
+`history-NAME.jsonl` and `spec-NAME.yaml` can be judged again: `chaos-spike verify-trace history-NAME.jsonl --spec spec-NAME.yaml`.
+"""
+
+from __future__ import annotations
+
+import html
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+from resilience.breaker.history import dump_jsonl
+from resilience.breaker.report import BreakerReport
+from resilience.pytest_plugin.asserting import judged
+from resilience.pytest_plugin.chaos import Chaos
+from resilience.pytest_plugin.judging import JudgedBreaker
+from resilience.pytest_plugin.watching import Watched
+
+_PAGE = """<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">
+<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'">
+<title>{title}</title>
+<style>body{{font:16px/1.5 system-ui,sans-serif;margin:2rem;max-width:75rem;color-scheme:light dark}}
+pre{{overflow:auto;padding:1rem;border:1px solid}}td,th{{text-align:left;padding:.2rem .8rem .2rem 0;vertical-align:top}}
+</style></head><body><h1>{outcome}: {title}</h1><pre>{failure}</pre><h2>Timeline</h2><pre>{timeline}</pre>{tables}
+<p>Seed {seed}. The histories beside this page can be judged again with <code>chaos-spike verify-trace</code>.</p>
+</body></html>
+"""
+
+
+def write_record(folder: Path, title: str, chaos: Chaos, timeline: str, *, failure: str = "") -> Path:
+    """Write a test's record into `folder`; the page's path. Raises OSError."""
+    folder.mkdir(parents=True, exist_ok=True)
+    tables: list[str] = []
+    verdicts: dict[str, Any] = {}
+    breakers: dict[str, Watched | JudgedBreaker] = {**chaos.watched, **chaos.judged}
+    for name, breaker in breakers.items():
+        safe = re.sub(r"[^A-Za-z0-9_.-]", "_", name)
+        (folder / f"history-{safe}.jsonl").write_text(dump_jsonl(breaker.history), encoding="utf-8")
+        report = judged(breaker.history, breaker.spec)
+        (folder / f"spec-{safe}.yaml").write_text(json.dumps(breaker.written, indent=1), encoding="utf-8")
+        verdicts[name] = report.to_json()
+        tables.append(_table(name, report))
+    (folder / "timeline.txt").write_text(timeline + "\n", encoding="utf-8")
+    (folder / "verdict.json").write_text(json.dumps(verdicts, indent=1), encoding="utf-8")
+    page = folder / "report.html"
+    page.write_text(
+        _PAGE.format(
+            title=html.escape(title),
+            outcome="FAIL" if failure else "PASS",
+            failure=html.escape(failure),
+            timeline=html.escape(timeline),
+            tables="".join(tables),
+            seed=chaos.seed,
+        ),
+        encoding="utf-8",
+    )
+    return page
+
+
+def folder_of(nodeid: str) -> str:
+    """A folder's name for a test."""
+    return re.sub(r"[^A-Za-z0-9_.-]+", "_", nodeid).strip("_")[-150:]
+
+
+def _table(name: str, report: BreakerReport) -> str:
+    rows = "".join(
+        f"<tr><td>{rule.verdict.value}</td><td>{rule.rule}</td><td>{html.escape(rule.title)}</td>"
+        f"<td>{html.escape(rule.reason or rule.margin or f'exercised {rule.exercised} times')}</td></tr>"
+        for instance in report.instances
+        for rule in instance.rules.values()
+    )
+    return f"<h2>{html.escape(name)}: {report.verdict()}</h2><table>{rows}</table>"

@@ -112,6 +112,7 @@ class Worker:
         self._process = psutil.Process()
         self._fd_limit = _raise_descriptor_limit()
         self._nice = _raise_priority()
+        self._rss_bytes = 0
         self._stall_ns = 0
         self._samples = 0
         self._epoch_ns = 0
@@ -159,7 +160,9 @@ class Worker:
         finally:
             for task in beside:
                 task.cancel()
-            await asyncio.gather(*beside, return_exceptions=True)
+            for result in await asyncio.gather(*beside, return_exceptions=True):
+                if isinstance(result, Exception):
+                    log.error("worker %d: its reports ended early", self._number, exc_info=result)
 
     async def _sweep(self) -> None:
         """End what is past its time-out, until everything has ended or the run is aborted."""
@@ -209,7 +212,16 @@ class Worker:
                     await asyncio.sleep(wait / _SECOND_NS)
                     await lane.driver.top_up()
 
+    def _usage(self) -> tuple[int, int]:
+        """Open descriptors, and resident bytes. Looking takes a descriptor itself: where none is left, all are in use."""
+        try:
+            self._rss_bytes = self._process.memory_info().rss
+            return self._process.num_fds(), self._rss_bytes
+        except OSError:
+            return self._fd_limit, self._rss_bytes
+
     def _report(self, now: int, cpu: float) -> None:
+        fds, rss_bytes = self._usage()
         self._send(
             {
                 "kind": "worker",
@@ -221,9 +233,9 @@ class Worker:
                 "in_flight_mean": {
                     lane.stream.name: lane.in_flight_sum / max(self._samples, 1) for lane in self._lanes
                 },
-                "fds": self._process.num_fds(),
+                "fds": fds,
                 "fd_limit": self._fd_limit,
-                "rss_bytes": self._process.memory_info().rss,
+                "rss_bytes": rss_bytes,
                 "stall_ns": self._stall_ns,
             }
         )

@@ -186,7 +186,9 @@ class _WorkerProcess:
             stdin.write(json.dumps(command).encode() + b"\n")
 
     def kill(self) -> None:
-        if self._process.returncode is None and not self.reading.done():
+        """End it, unless its messages have ended in order: then it is about to exit by itself."""
+        ended = self.reading.done() and not self.reading.cancelled() and self.reading.exception() is None
+        if self._process.returncode is None and not ended:
             self._process.kill()
 
     async def reaped(self) -> None:

@@ -34,6 +34,14 @@ FD_SHARE = 0.9
 SILENCE_S = 3.0
 STALL_S = 1.0
 _SECOND_NS = 1e9
+_SYN_RETRIES_NS = (
+    (990_000_000, 1_250_000_000),
+    (2_990_000_000, 3_400_000_000),
+    (6_990_000_000, 7_600_000_000),
+)
+"""A connection whose first packet was dropped is made when that packet is sent again: after 1, 3 and 7 seconds."""
+_SYN_RETRIES_SEEN = 5
+"""So many of them are no coincidence."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +82,7 @@ def judge_validity(
     """
     evidence = _Evidence(table, scheduled, list(messages), phases)
     ends = [message for message in evidence.messages if message.get("kind") == "end"]
+    evidence.descriptors()
     return Validity(
         lag_p99_ms=evidence.lag(_herds(ends)),
         started_share=evidence.starts(),
@@ -81,7 +90,7 @@ def judge_validity(
         herd_spread_ms=evidence.herds(ends),
         stall_ms=evidence.silences(ends),
         conservation=evidence.conservation(ends),
-        notes=evidence.drops(),
+        notes=(*evidence.drops(), *evidence.retransmitted_connects()),
         # Evaluated last: each of the above adds its reasons.
         reasons=tuple(evidence.reasons),
         valid=not evidence.reasons,
@@ -163,13 +172,9 @@ class _Evidence:
     def cpu(self, ends: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, float]]:
         epoch = max((end["epoch_ns"] for end in ends), default=None)
         shares: dict[str, dict[str, list[float]]] = {}
+        if epoch is None:
+            return {}
         for report in self._reports():
-            if report["fds"] > FD_SHARE * report.get("fd_limit", 2**62):
-                self.reasons.append(
-                    f"worker {report['worker']}: {report['fds']} of {report['fd_limit']} file descriptors in use"
-                )
-            if epoch is None:
-                continue
             # A report covers the second before it.
             middle = report["t"] - epoch - _SECOND_NS / 2
             for phase in self._judged:
@@ -188,6 +193,17 @@ class _Evidence:
                         f"(less than {CPU_SHARE:.0%} is needed): more workers, or less load"
                     )
         return means
+
+    def descriptors(self) -> None:
+        worst: dict[int, tuple[int, int]] = {}
+        for report in self._reports():
+            fds, limit = report["fds"], report.get("fd_limit", 2**62)
+            if fds > FD_SHARE * limit:
+                worst[report["worker"]] = max(worst.get(report["worker"], (0, limit)), (fds, limit))
+        self.reasons.extend(
+            f"worker {worker}: {fds} of {limit} file descriptors in use"
+            for worker, (fds, limit) in sorted(worst.items())
+        )
 
     def silences(self, ends: Sequence[Mapping[str, Any]]) -> dict[str, float]:
         for message in self.messages:
@@ -254,6 +270,21 @@ class _Evidence:
             if total.counts[UNFINISHED]:
                 notes.append(
                     f"load {load}: {total.counts[UNFINISHED]} operations unfinished at the end, counted as failures"
+                )
+        return tuple(notes)
+
+    def retransmitted_connects(self) -> tuple[str, ...]:
+        notes = []
+        for load in self._table.loads:
+            connects = self._table.bin(load).histograms["connect"]
+            slow = connects.count_above(int(0.9e9))
+            near = sum(
+                connects.count_above(low) - connects.count_above(high) for low, high in _SYN_RETRIES_NS
+            )
+            if near >= _SYN_RETRIES_SEEN and near > slow / 2:
+                notes.append(
+                    f"load {load}: {near} connections took about 1, 3 or 7 s, the times at which a first packet is repeated: "
+                    "the target's queue of waiting connections overflowed (its listen backlog is too short for this)"
                 )
         return tuple(notes)
 

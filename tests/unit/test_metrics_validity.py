@@ -147,3 +147,29 @@ def test_validity_does_not_judge_by_the_second_largest_of_two_hundred():
 
     assert with_late(3).valid, with_late(3).reasons
     assert not with_late(9).valid
+
+
+def test_validity_names_the_worst_use_of_descriptors_once():
+    """A worker that is short of descriptors for many seconds gives one reason, with the worst of them."""
+    reasons = judge(reports=[report(1, fds=950), report(2, fds=990), report(3, fds=960)]).reasons
+    assert reasons == ("worker 0: 990 of 1000 file descriptors in use",)
+
+
+@pytest.mark.parametrize(
+    ("times_ms", "noted"),
+    [
+        ([2] * 50 + [1_020] * 6 + [3_050] * 3, True),
+        ([2] * 50 + [1_020] * 2, False),
+        ([900 + 40 * k for k in range(50)], False),
+    ],
+    ids=["at the retries", "a few", "anywhere"],
+)
+def test_validity_notes_connections_that_had_to_knock_twice(times_ms, noted):
+    """Connects that crowd at 1 and 3 s mean a full accept queue; slow ones anywhere do not."""
+    message = bins(1)
+    connects = Histogram()
+    connects.record_all(t * MS for t in times_ms)
+    message["connect"] = connects.to_json()
+    validity = judge(seconds=[bins(0), message, bins(2)])
+    assert validity.valid
+    assert any("backlog" in note for note in validity.notes) == noted

@@ -261,7 +261,9 @@ class _Breaker:
         yield from self._wait_out()
         yield from _calls(GOOD, self._closing)
         if self._trip.fresh:
-            # A window that was emptied: as many failures as it must have calls, and it opens.
+            # An empty window: as many failures as it must have calls, and it opens.
+            if self._trip.forgets_ns:
+                yield Rest(self._trip.forgets_ns)
             yield from self._open(self._trip.fresh)
         elif self._trip.spare:
             yield from _calls(BAD, 1)

@@ -14,13 +14,16 @@ from resilience.breaker.spec import BreakerSpec
 
 _CLEAN_IN_TIME = 5
 _MOST_IN_TIME = 400
+_LONGEST_REST_NS = 12_000_000_000
+_MARGIN_NS = 100_000_000
 
 
 @dataclass(frozen=True, slots=True)
 class Threshold:
     """`spare` failures do not open it, `opening` do; `clean` successes make it forget; `most` more are tried at last.
 
-    `fresh`: failures that open one whose window was emptied by closing; 0 where that is no other number.
+    `fresh`: failures that open one whose window is empty; 0 where that is no other number, or emptying it takes too long. `forgets_ns`: a
+    rest that empties it; 0 where closing does.
     """
 
     spare: int
@@ -28,6 +31,7 @@ class Threshold:
     clean: int
     most: int
     fresh: int = 0
+    forgets_ns: int = 0
 
 
 def threshold_of(spec: BreakerSpec) -> Threshold:
@@ -36,7 +40,15 @@ def threshold_of(spec: BreakerSpec) -> Threshold:
         return _of_window(spec)
     if spec.trip == "time":
         least = max(spec.minimum_calls, spec.failures if spec.ratio is None else 1)
-        return Threshold(0, least, _CLEAN_IN_TIME, _MOST_IN_TIME)
+        waits = spec.ratio is not None and spec.window_ns <= _LONGEST_REST_NS
+        return Threshold(
+            0,
+            least,
+            _CLEAN_IN_TIME,
+            _MOST_IN_TIME,
+            fresh=max(spec.minimum_calls, 1) if waits else 0,
+            forgets_ns=spec.window_ns * 12 // 10 + _MARGIN_NS if waits else 0,
+        )
     return Threshold(spec.failures - 1, spec.failures, 1, 2 * spec.failures + 3)
 
 

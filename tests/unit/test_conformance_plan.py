@@ -139,6 +139,11 @@ def test_stimulus_may_have_the_labs_proxies_and_its_own() -> None:
         ({"window": 10, "ratio": 0.5, "minimum_calls": 5}, Threshold(4, 5, 10, 23, 5)),
         ({"window": 10, "ratio": 0.5, "strictly_above": True}, Threshold(5, 6, 10, 23, 1)),
         ({"trip": "count", "window": 4, "failures": 9}, Threshold(3, 4, 4, 11)),
+        (
+            {"window_ms": 1000, "ratio": 0.5, "minimum_calls": 3},
+            Threshold(0, 3, 5, 400, fresh=3, forgets_ns=1_300_000_000),
+        ),
+        ({"window_ms": 60_000, "ratio": 0.5, "minimum_calls": 3}, Threshold(0, 3, 5, 400)),
     ],
 )
 def test_threshold_of_each_kind_of_window(written: dict[str, Any], expected: Threshold) -> None:

@@ -7,7 +7,7 @@ ARGS ?=
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help chaos-spike test test-all lint bench clean
+.PHONY: help chaos-spike test test-all lint bench conformance mutants soundness clean
 
 help: ## Show this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -60,6 +60,15 @@ $(VENV)/.peers: $(VENV)/.dev
 
 bench: $(VENV)/.peers ## Compare with other programs, interleaved, into build/bench.json
 	$(BIN)/python -m bench
+
+conformance: $(VENV)/.dev ## Put real breaker libraries through one stimulus and write docs/conformance.md
+	$(BIN)/python -m tests.conformance --out docs/conformance.md
+
+mutants: $(VENV)/.dev ## Run every faulty breaker by every kind of evidence again, into docs/mutants.md
+	$(BIN)/python tests/simulation/breaker_matrix.py --write
+
+soundness: $(VENV)/.dev ## 10,000 random correct breakers (WORLDS=...): the verifier must not find fault with one of them
+	$(BIN)/python tests/simulation/breaker_soak.py $(or $(WORLDS),10000)
 
 clean: ## Remove the virtual environment and everything that was built
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -9,10 +9,12 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Final
 
 from resilience.breaker.automaton import Automaton
 from resilience.breaker.spec import BreakerSpec
+
+_AGES_NS: Final = 1 << 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +24,9 @@ class Change:
     rule: str
     words: str
     automaton: Automaton
+    wider: bool = (
+        False  # explains all that the specification does, and more: it can be blamed, but never refuted
+    )
 
 
 def alternatives(automaton: Automaton, outcomes: Collection[str] = ()) -> Iterator[Change]:
@@ -44,6 +49,10 @@ def _all(automaton: Automaton, outcomes: Collection[str]) -> Iterator[Change]:
     if spec.stale != "either" and spec.probes != "serialised":
         flipped = "ignored" if spec.stale == "counted" else "counted"
         yield _with(automaton, "R13", f"stale outcomes are {flipped}", stale=flipped)
+    if not spec.success_while_open_closes:
+        words = "late successes may close it"
+        late = _with(automaton, "R13", words, success_while_open_closes=True, stale="either")
+        yield replace(late, wider=True)
     for outcome in ("cancelled", "excluded"):
         if outcome in outcomes:
             taken = getattr(spec, f"{outcome}_as")
@@ -109,8 +118,19 @@ def _waits(automaton: Automaton) -> Iterator[Change]:
     for rule, factor in (("R5", 0.9), ("R5", 0.75), ("R5", 0.5), ("R6", 1.1), ("R6", 1.3), ("R6", 2.0)):
         wait = round(spec.wait_ns * factor)
         yield _with(automaton, rule, f"wait = {wait / 1e6:.0f} ms", wait_ns=wait, wait_max_ns=None)
+    # Not for ever, but for longer than any history lasts.
+    yield _with(
+        automaton,
+        "R6",
+        "it never half-opens",
+        wait_ns=_AGES_NS,
+        wait_max_ns=None,
+        wait_cap_ns=None,
+        backoff=1.0,
+    )
     if spec.backoff != 1.0:
         yield _with(automaton, "R18", "there is no back-off", backoff=1.0)
+        yield _with(automaton, "R18", f"backoff = {spec.backoff**2:g}", backoff=spec.backoff**2)
     if spec.probes != "serialised":  # behind a lock no call ends in another epoch than it began in
         late = spec.late_failure_restarts_wait
         words = f"late failures {'do not restart' if late else 'restart'} the wait"
@@ -126,6 +146,8 @@ def _half_open(automaton: Automaton) -> Iterator[Change]:
             yield _with(automaton, "R8", f"permitted = {more}", permitted=more)
         yield _with(automaton, "R8", "permitted is unbounded", permitted=None, close_ratio=None, results=None)
         yield _habit(automaton, "R9", "an ended probe keeps its slot", "slot_kept")
+    if spec.dwell_ns is not None and spec.half_open_event != "none":
+        yield _with(automaton, "R9", "the stay in half-open has no end", dwell_ns=None)
     if spec.close_ratio is not None:
         yield from _by_ratio(automaton, spec)
     elif spec.successes_of is not None:

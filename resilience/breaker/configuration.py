@@ -30,6 +30,7 @@ class Key(NamedTuple):
     old: frozenset[int] = frozenset()  # running calls of an earlier epoch
     used: int = 0  # reported transitions used up
     fired: frozenset[int] = frozenset()  # tokens that have happened, of those still in question
+    period: int = 0  # which period since closing was counted last, where counts begin anew each period
 
 
 class Clock(NamedTuple):

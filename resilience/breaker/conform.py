@@ -139,7 +139,10 @@ class Explainer:
 
     def _blame(self, at_ns: int) -> Iterator[Change]:
         horizon = at_ns + 2 * self.spec.wait_ns + (self.spec.timeout_ns or 0)
-        found = [c for c in self.alternatives() if self.explains(c.automaton)]
+        single = list(self.alternatives())
+        found = [c for c in single if not c.wider and self.explains(c.automaton)]
+        if not found:
+            found = [c for c in single if c.wider and self.explains(c.automaton)]
         if not found:
             guards = [Change(rule, f"{rule} is dropped", relax(self.automaton, rule)) for rule in _GUARDS]
             found = [c for c in guards if self.explains(c.automaton, until_ns=horizon)]

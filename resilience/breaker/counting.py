@@ -18,20 +18,19 @@ def periods(spec: BreakerSpec, key: Key, clock: Clock, by: Interval) -> Iterator
     if not spec.tumbling or not spec.window_ns:
         yield key, clock
         return
-    period = spec.window_ns
-    surely = (clock.now_ns - clock.since_hi - spec.eps_ns) // period
-    perhaps = (by.hi_ns - clock.since_lo + spec.eps_ns) // period
+    surely = (clock.now_ns - clock.since_hi - spec.eps_ns) // spec.window_ns
+    perhaps = (by.hi_ns - clock.since_lo + spec.eps_ns) // spec.window_ns
+    emptied = key._replace(failures=0, window=empty(spec))
+    if spec.tumbling_from == "closing":
+        for period in range(max(surely, key.period), perhaps + 1):
+            yield (key if period == key.period else emptied._replace(period=period)), clock
+        if perhaps < key.period:
+            yield key, clock
+        return
     if surely < 1:
         yield key, clock
     if perhaps >= 1:
-        began = Interval(clock.now_ns, max(clock.now_ns, by.hi_ns))
-        if spec.tumbling_from == "closing":
-            lo = clock.since_lo + max(surely, 1) * period
-            began = Interval(lo, max(lo, clock.since_hi + perhaps * period))
-        yield (
-            key._replace(failures=0, window=empty(spec)),
-            Clock(clock.now_ns, began.lo_ns, began.hi_ns, clock.due_ns),
-        )
+        yield emptied, Clock(clock.now_ns, clock.now_ns, max(clock.now_ns, by.hi_ns), clock.due_ns)
 
 
 def tally(

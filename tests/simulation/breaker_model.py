@@ -222,6 +222,9 @@ class ModelBreaker:
             self.admitted -= verdict == "neutral"  # a call without a result gives its permit back
         if self.state in {"disabled", "forced_open"}:
             return
+        if kind == "timeout" and self.bug("hung_probe_sticks") and self.state == "half_open":
+            self.flying += 1
+            return
         if stale and model.stale == "ignored" and not self._bad_stale(verdict):
             return
         if verdict == "neutral":
@@ -240,7 +243,10 @@ class ModelBreaker:
     def _bad_stale(self, verdict: str) -> bool:
         return (verdict == "success" and self.bug("stale_success_closes")) or (
             verdict == "failure"
-            and (self.bug("stale_failure_reopens") or self.bug("late_failure_restarts_wait"))
+            and (
+                self.bug("stale_failure_reopens")
+                or (self.bug("late_failure_restarts_wait") and self.state == "open")
+            )
         )
 
     def _closed(self, verdict: str, slow: bool, now: int) -> None:

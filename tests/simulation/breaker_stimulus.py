@@ -1,7 +1,8 @@
-"""A workload that exercises every rule, and the mutants that it must expose."""
+"""Workloads that exercise every rule: one for rows of failures and their recovery, one for windows."""
 
 from __future__ import annotations
 
+import random
 from dataclasses import dataclass, field, replace
 
 from breaker_random import spec_of
@@ -9,43 +10,10 @@ from breaker_world import MS, Answer, Model, S, World
 
 CORRECT = Model(failures=3, wait_ns=S, permitted=1, successes=2)
 
-# bug -> changes to the model that let the bug show (the specification follows the model, never the bug)
-MUTANTS: dict[str, dict[str, object]] = {
-    "opens_late": {},
-    "opens_early": {},
-    "never_opens": {},
-    "cumulative": {},
-    "ignores_minimum": {"window": 6, "ratio": 0.5, "minimum": 5},
-    "wait_short": {},
-    "wait_long": {},
-    "wait_from_call_start": {},
-    "rejection_restarts_wait": {},
-    "late_failure_restarts_wait": {},
-    "leaks": {},
-    "never_half_opens": {},
-    "open_to_closed": {},
-    "one_probe_more": {},
-    "unlimited_probes": {},
-    "slot_leaks": {},
-    "slot_leaks_on_cancelled": {},
-    "closes_early": {},
-    "closes_late": {},
-    "never_closes": {},
-    "failure_ignored": {},
-    "successes_survive": {},
-    "stale_success_closes": {},
-    "stale_failure_reopens": {},
-    "cancel_is_failure": {},
-    "cancel_is_success": {},
-    "count_survives": {},
-    "backoff_forgotten": {"backoff": 2.0},
-    "gauge_wrong": {},
-    "timer_entry": {},
-}
-
-
 GOOD, BAD = Answer(3 * MS), Answer(3 * MS, "failure")
 CANCELLED = Answer(S, "ok", 3 * MS)
+EXCLUDED = Answer(3 * MS, "excluded")
+HUNG = Answer(300 * MS, "timeout")
 SLOW_PROBE = Answer(200 * MS)
 LATE_BAD, LATE_OK = Answer(1150 * MS, "failure"), Answer(1150 * MS)  # begun while closed, end while half-open
 OPEN_BAD, OPEN_OK = Answer(500 * MS, "failure"), Answer(500 * MS)  # begun while closed, end while open
@@ -122,10 +90,40 @@ def stimulus(model: Model, *, hop_ms: int = 0, seed: int = 0) -> World:
     script.trip(model)
     script.now += 3 * model.wait_ns  # silence for three waits
     script.dense(S // 2, GOOD)
+    few = model.failures - 1
+    script.say(BAD, EXCLUDED, *[BAD] * (few - 1), GOOD)
+    script.say(*[BAD] * few, CANCELLED, EXCLUDED, *[BAD] * max(1, model.window))  # neither breaks the row
+    script.wait(model, 1)
+    script.say(EXCLUDED, EXCLUDED, GOOD, BAD)  # an excluded probe gives its permit back
+    script.wait(model, 2)
+    script.say(HUNG)
+    script.dense(HUNG.ns + model.wait_ns * 3, GOOD)
+    script.trip(model)
+    script.wait(model, 1)
+    script.say(*[Answer(150 * MS)] * 4, every=MS // 2)  # a burst at the end of the wait
+    script.dense(S, GOOD)
     answers = script.answers
     return World(
         model, lambda n, _: answers[n], script.calls, seed=seed, hop_ns=(0, hop_ms * MS), poll_ns=40 * MS
     )
+
+
+def mixed(model: Model, *, hop_ms: int = 0, seed: int = 1) -> World:
+    """Traffic for windows: spells of failing and slow calls in changing shares, each followed by a spell of health."""
+    rng = random.Random(seed)
+    script = _Script()
+    for _ in range(24):
+        share, slow = rng.choice([0.1, 0.3, 0.5, 0.7]), rng.choice([0.0, 0.0, 0.6])
+        for _ in range(rng.randint(10, 60)):
+            took = 80 * MS if rng.random() < slow else 3 * MS
+            script.say(Answer(took, "failure" if rng.random() < share else "ok"), every=20 * MS)
+        script.dense(S // 2, GOOD)
+        script.say(*[BAD] * 6, every=150 * MS)  # many in a row, few in any one period
+        script.dense(model.wait_ns * 3 // 2, GOOD)
+        script.now += rng.choice([0, model.wait_ns])
+    answers = script.answers
+    hops = (0, hop_ms * MS)
+    return World(model, lambda n, _: answers[n], script.calls, seed=seed, hop_ns=hops, poll_ns=40 * MS)
 
 
 def spec_for(model: Model) -> dict[str, object]:

@@ -18,6 +18,7 @@ from resilience.breaker.history import (
     Arrival,
     Boot,
     Call,
+    Counter,
     Interval,
     Observation,
     State,
@@ -57,6 +58,8 @@ class World:
     )  # number of the event -> ns that its stamp is late
     by_hand: tuple[tuple[int, str], ...] = ()  # (when, state): somebody switches it
     fallback_missing: bool = False
+    totals: bool = False  # the metrics show how many calls were turned away
+    total_wrong: bool = False
     stalls: dict[str, list[tuple[int, int]]] = field(default_factory=dict)  # of the breaker, tap or caller
     log: list[Observation] = field(default_factory=list)
 
@@ -95,9 +98,12 @@ class World:
             breaker.tick(now)
             order += 1
             if what == "poll":
-                self.log.append(
-                    State("b", self.instance, self._gauge(breaker), Interval(now, now + 2 * MS), "b1")
-                )
+                read = Interval(now, now + 2 * MS)
+                self.log.append(State("b", self.instance, self._gauge(breaker), read, "b1"))
+                if self.totals:
+                    turned_away = sum(1 for e in self.log if isinstance(e, Call) and e.outcome == "rejected")
+                    value = turned_away // 2 if self.total_wrong else turned_away
+                    self.log.append(Counter("b", self.instance, "rejected", value, read, "b1"))
             elif what == "ask":
                 permit = breaker.admit(now)
                 if permit is None:

@@ -10,8 +10,8 @@ import random
 from dataclasses import replace
 
 import pytest
+from breaker_mutants import MUTANTS, Mutant, history_of
 from breaker_random import random_world
-from breaker_stimulus import CORRECT, MUTANTS, spec_for, stimulus
 from breaker_world import MS, only
 
 from resilience.breaker.history import Arrival, Call, Interval, Observation, State, Transition
@@ -80,14 +80,11 @@ def widened(history: list[Observation], rng: random.Random, most_ns: int) -> lis
     return found
 
 
-@pytest.mark.parametrize("bug", [None, *list(MUTANTS)[::6]])
+@pytest.mark.parametrize("mutant", [None, *MUTANTS[::6]], ids=lambda m: m.name if m else "correct")
 @pytest.mark.parametrize("most_ms", [3, 25])
-def test_breaker_widening_only_moves_verdicts_to_unknown(bug: str | None, most_ms: int) -> None:
+def test_breaker_widening_only_moves_verdicts_to_unknown(mutant: Mutant | None, most_ms: int) -> None:
     """Knowing less, a rule keeps its verdict or becomes UNKNOWN: no failure heals, none appears, nothing gets certain."""
-    changes = MUTANTS[bug] if bug else {}
-    model = replace(CORRECT, **changes, bugs=frozenset({bug} if bug else ()))
-    history = stimulus(model).run()
-    spec = BreakerSpec.from_mapping(spec_for(model))
+    history, spec = history_of(mutant)
     exact = verdicts(history, spec)
     loose = verdicts(widened(history, random.Random(7), most_ms * MS), spec)
     moved = {rule: (exact[rule], loose[rule]) for rule in exact if loose[rule] is not exact[rule]}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from resilience.breaker.observation import Interval
+from resilience.breaker.observation import Interval, State
 from resilience.breaker.rules.base import Case, Finding, Rule, ms
 from resilience.breaker.rules.swept import judged
 
@@ -10,7 +10,7 @@ from resilience.breaker.rules.swept import judged
 def check(case: Case) -> Finding:
     """Compare each opening with the entry into half-open that followed it."""
     if not case.track.transitions:
-        return judged("R5", case)
+        return judged("R5", case) if case.track.calls or not case.track.states else _by_polls(case)
     found = Finding()
     spec = case.spec
     shortest: int | None = None
@@ -42,6 +42,32 @@ def check(case: Case) -> Finding:
         shortest = at_least if shortest is None else min(shortest, at_least)
     if shortest is not None:
         found.margin = f"shortest wait at least {ms(shortest)}"
+    return found
+
+
+def _by_polls(case: Case) -> Finding:
+    """Where only a state was read from time to time: open for no longer than from the last other read to the next."""
+    found = Finding()
+    least, _ = case.spec.wait_of(1)
+    before: State | None = None
+    seen: list[State] = []
+    for poll in case.track.states:
+        if poll.state == "open":
+            seen.append(poll)
+            continue
+        if seen and before is not None and poll.state in {"closed", "half_open"}:
+            at_most = poll.at.hi_ns - before.at.lo_ns
+            if at_most < least - case.spec.eps_ns:
+                lines = [f"read at {case.within(p.at)}: {p.state}" for p in (before, seen[0], seen[-1], poll)]
+                window = Interval(before.at.lo_ns, poll.at.hi_ns)
+                found.fail(f"open for at most {ms(at_most)}, where {ms(least)} were promised", window, lines)
+            elif poll.at.lo_ns - before.at.hi_ns < least:
+                found.open_question("too coarse")
+            elif seen[-1].at.lo_ns - seen[0].at.hi_ns >= least:
+                found.exercised += 1
+            else:
+                found.open_question("too coarse")
+        before, seen = (poll if poll.state in {"closed", "half_open"} else None), []
     return found
 
 

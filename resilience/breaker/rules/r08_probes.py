@@ -77,8 +77,8 @@ def _possible(case: Case, opening: Opening, *, total: bool) -> list[_Span]:
     end = opening.until_ns
     spans: list[_Span] = []
     for call in opening.possible_probes(case.spec.delta_ns):
-        if call.start.hi_ns <= opening.opened.hi_ns or call.decision.lo_ns >= end:
-            continue  # let in before the opening, or after half-open had ended
+        if call.start.hi_ns <= opening.opened.hi_ns or call.decision.lo_ns >= end - case.spec.delta_ns:
+            continue  # let in before the opening, or after half-open had ended, but for what no stamp can tell
         kept = total and call.kind != "neutral"
         # A call that waits for the probe before it is let in when it leaves, not when it came.
         begun = call.decision.hi_ns if case.spec.excess == "queues" and call.arrivals else call.decision.lo_ns

@@ -17,12 +17,14 @@ def check(case: Case) -> Finding:
     if len(case.peers) < 2 or not case.openings:
         return found
     _probes(case, found)
-    recovered = [
-        openings[-1].resolved.hi_ns
-        for openings in case.peers
-        if openings and openings[-1].to == "closed" and openings[-1].resolved is not None
-    ]
     last = case.openings[-1]
+    recovered = [
+        opening.resolved.hi_ns
+        for openings in case.peers
+        for opening in openings
+        if opening.to == "closed" and opening.resolved is not None
+        if opening.resolved.hi_ns > last.opened.hi_ns or openings is case.openings
+    ]
     if last.to == "closed":
         found.exercised += bool(recovered)
         return found

@@ -66,7 +66,7 @@ def _blamed(rule: str, case: Case, found: Finding) -> None:
 
 def _tested(rule: str, case: Case, found: Finding) -> None:
     """Every breaker that differs just here must be refuted; else say which one is not."""
-    others = [change for change in case.explainer.alternatives() if change.rule == rule]
+    others = [change for change in case.explainer.alternatives() if change.rule == rule and not change.wider]
     for change in others:
         if case.explainer.explains(change.automaton):
             found.idle_why = f"not exercised: would also be explained if {change.words}"

@@ -19,13 +19,38 @@ from resilience.load.stimulus import stimulus
 CORRECT = Model(failures=3, wait_ns=S, permitted=1, successes=2)
 SLOW_LIMIT_MS = 1500
 # Mistakes of the model breaker, and what lets some of them show.
-MISTAKES = (
-    "opens_late opens_early never_opens cumulative wait_short wait_long wait_from_call_start rejection_restarts_wait "
-    "late_failure_restarts_wait leaks never_half_opens open_to_closed one_probe_more unlimited_probes slot_leaks "
-    "slot_leaks_on_cancelled closes_early closes_late never_closes failure_ignored successes_survive stale_success_closes "
-    "stale_failure_reopens cancel_is_failure cancel_is_success count_survives gauge_wrong timer_entry ignores_minimum "
-    "backoff_forgotten"
-).split()  # noqa: SIM905 - thirty quoted words read worse
+MISTAKES = [
+    "opens_late",
+    "opens_early",
+    "never_opens",
+    "cumulative",
+    "wait_short",
+    "wait_long",
+    "wait_from_call_start",
+    "rejection_restarts_wait",
+    "late_failure_restarts_wait",
+    "leaks",
+    "never_half_opens",
+    "open_to_closed",
+    "one_probe_more",
+    "unlimited_probes",
+    "slot_leaks",
+    "slot_leaks_on_cancelled",
+    "closes_early",
+    "closes_late",
+    "never_closes",
+    "failure_ignored",
+    "successes_survive",
+    "stale_success_closes",
+    "stale_failure_reopens",
+    "cancel_is_failure",
+    "cancel_is_success",
+    "count_survives",
+    "gauge_wrong",
+    "timer_entry",
+    "ignores_minimum",
+    "backoff_forgotten",
+]
 NEEDED: dict[str, dict[str, Any]] = {
     "ignores_minimum": {"window": 6, "ratio": 0.5, "minimum": 5},
     "backoff_forgotten": {"backoff": 2.0},

@@ -44,6 +44,7 @@ __all__ = [
     "ProxyDownFault",
     "Reach",
     "Remarking",
+    "Slow",
     "Step",
     "TargetBusy",
     "ToxicFault",
@@ -102,6 +103,13 @@ class Nemesis(Protocol):
 
     async def verify_healed(self) -> bool:
         """Ask the target whether it is gone."""
+
+
+@runtime_checkable
+class Slow(Protocol):
+    """A nemesis whose `inject` and `verify_injected` may together take longer than the session would otherwise let them."""
+
+    inject_timeout_s: float
 
 
 @runtime_checkable

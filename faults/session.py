@@ -40,7 +40,7 @@ from faults.guardian import outcome_fields
 from faults.holding import hold_target
 from faults.journal import Journal, default_state_dir
 from faults.live import LiveFault, outcome_of_message, take_out, words
-from faults.nemesis import FaultEvent, Nemesis, Step
+from faults.nemesis import FaultEvent, Nemesis, Slow, Step
 from faults.sweep import SweptFault, sweep
 from faults.undo import Undo, UndoOutcome
 
@@ -230,8 +230,9 @@ class FaultSession:
         """Send the injecting request. The caller has looked at the lease, and nothing was awaited since."""
         async with live.busy:  # healing waits for the request's answer: what it overtook would come back
             lo_ns = hi_ns = time.monotonic_ns()
+            limit_s = live.nemesis.inject_timeout_s if isinstance(live.nemesis, Slow) else _INJECT_S
             try:
-                async with asyncio.timeout(_INJECT_S):
+                async with asyncio.timeout(limit_s):
                     await live.nemesis.inject()
                     hi_ns = time.monotonic_ns()
                     confirmed = await live.nemesis.verify_injected()

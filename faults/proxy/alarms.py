@@ -23,7 +23,7 @@ from collections.abc import Callable
 
 __all__ = ["TURN_NS", "Alarm", "Alarms"]
 
-TURN_NS = 2_000_000
+TURN_NS = 1_000_000
 
 _NONBLOCKING = os.O_NONBLOCK | getattr(os, "O_CLOEXEC", 0)
 _ABSOLUTE = 1

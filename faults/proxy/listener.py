@@ -34,7 +34,7 @@ from faults.toxics.base import Gate
 __all__ = ["Listener"]
 
 _RELISTEN_S = 0.1
-_TURN_NS = 5_000_000  # how long connections are brought up to date before others get a turn
+_TURN_NS = 2_000_000  # how long connections are brought up to date before others get a turn
 _log = logging.getLogger(__name__)
 
 

@@ -3,7 +3,7 @@
 An event loop reads every socket that has something, a quarter of a megabyte or more each, before it looks at anything
 else; a thousand busy ones take it half a second. So reads are counted over all connections. Once `TURN_BYTES` were read, a
 callback is scheduled for the end of this round of the loop; sides that read `TURN_BYTES` more before it ran are parked, and each
-further round lets some of them go on: two at first, twice as many where those before had little to read. A few busy connections never come
+further round lets some of them go on: one at first, twice as many where those before had little to read. A few busy connections never come
 to that, and what they pay is a subtraction for each read.
 """
 
@@ -15,8 +15,8 @@ from typing import Protocol
 
 __all__ = ["TURN_BYTES", "Parked", "Turns"]
 
-TURN_BYTES = 512 * 1024
-_SIDES = 2  # that go on in one round at least: a full read each is TURN_BYTES
+TURN_BYTES = 256 * 1024
+_SIDES = 1  # that goes on in a round at least: a full read is TURN_BYTES
 _MOST_SIDES = 256
 
 

@@ -1,4 +1,4 @@
-"""Restarting a container as an undo, against an engine of a few lines: over a socket file and over TCP."""
+"""Undoing faults on containers, against an engine of a few lines: over a socket file and over TCP."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -105,3 +106,106 @@ def test_docker_restart_without_an_engine_fails(scheme: str, tmp_path: Path) -> 
         address = scheme.format(tmp_path if "unix" in scheme else sock.getsockname()[1])
         with pytest.raises(UndoFailed):
             RESTART.undo(undo(address, "abc"))
+
+
+class Engine(StubEngine):
+    """An engine with one container, `abc`, in whatever state a fault has left it, and one network, `net`."""
+
+    facts: dict[str, Any]
+
+    def do_GET(self) -> None:
+        """State of the container, or of a network."""
+        known = {"/containers/abc/json": self.facts, "/networks/net": {}}
+        self._answer(200 if self.path in known else 404, json.dumps(known.get(self.path, {})).encode())
+
+    def do_POST(self) -> None:
+        """Change the state, as the engine does."""
+        body = json.loads(self.rfile.read(int(self.headers.get("Content-Length") or 0)) or "{}")
+        facts = self.facts
+        match self.path.removeprefix("/containers/abc"):
+            case "/unpause":
+                facts["State"]["Paused"] = False
+            case "/start":
+                facts["State"]["Running"] = True
+            case "/update":
+                facts["HostConfig"].update(body)
+            case "/networks/net/connect":
+                joined = {
+                    "NetworkID": "net",
+                    "Aliases": [*body["EndpointConfig"]["Aliases"], body["Container"]],
+                }
+                facts["NetworkSettings"]["Networks"]["whatever"] = joined
+        self._answer(200 if self.path.endswith("/update") else 204, b"")
+
+
+@pytest.fixture
+def broken() -> Iterator[tuple[str, type[Engine]]]:
+    """The address of an engine, and what it knows and was asked: everything is wrong with its container."""
+    facts = {
+        "State": {"Running": False, "Paused": True},
+        "HostConfig": {"NanoCpus": 0, "CpuPeriod": 100_000, "CpuQuota": 10_000},
+        "NetworkSettings": {"Networks": {}},
+    }
+    handler = type("Handler", (Engine,), {"asked": [], "facts": facts})
+    server = socketserver.TCPServer(("127.0.0.1", 0), handler)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    yield f"tcp://127.0.0.1:{server.server_address[1]}", handler
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+UNDOS = {
+    "docker.unpause": {},
+    "docker.start": {},
+    "docker.connect": {"network": "net", "endpoint": {"Aliases": ["cache"]}},
+    "docker.cpu": {"nano_cpus": 0, "period": 50_000, "quota": 25_000},
+}
+
+
+@pytest.mark.parametrize("kind", UNDOS)
+def test_docker_undo_is_exact_and_may_be_repeated(broken: tuple[str, type[Engine]], kind: str) -> None:
+    """The first undoes something, the second finds nothing to undo, and the engine is told once."""
+    engine, asked_of = broken
+    plan, executor = Undo(kind, {"engine": engine, "container": "abc", **UNDOS[kind]}), UNDO_KINDS[kind]
+    assert executor.is_clean(plan) is False
+    assert executor.undo(plan) is True
+    assert executor.is_clean(plan) is True
+    assert executor.undo(plan) is False
+    assert len([asked for asked in asked_of.asked if asked.startswith("POST")]) == 1
+
+
+@pytest.mark.parametrize("kind", UNDOS)
+def test_docker_undo_of_what_is_gone_is_done(broken: tuple[str, type[Engine]], kind: str) -> None:
+    """A container, or the network that it was in, that somebody removed."""
+    gone = Undo(kind, {"engine": broken[0], "container": "other", **UNDOS[kind]})
+    assert UNDO_KINDS[kind].undo(gone) is False
+    assert UNDO_KINDS[kind].is_clean(gone) is True
+    if kind == "docker.connect":
+        lone = Undo(kind, {**gone.args, "container": "abc", "network": "no-more"})
+        assert UNDO_KINDS[kind].undo(lone) is False
+        assert UNDO_KINDS[kind].is_clean(lone) is True
+
+
+@pytest.mark.parametrize(
+    ("former", "told"),
+    [
+        ({"nano_cpus": 0, "period": 0, "quota": 0}, {"CpuPeriod": 0, "CpuQuota": -1}),
+        ({"nano_cpus": 0, "period": 100_000, "quota": -1}, {"CpuPeriod": 0, "CpuQuota": -1}),
+        ({"nano_cpus": 0, "period": 0, "quota": 20_000}, {"CpuPeriod": 100_000, "CpuQuota": 20_000}),
+        ({"nano_cpus": 1_500_000_000, "period": 0, "quota": 0}, {"NanoCpus": 1_500_000_000}),
+    ],
+    ids=["none", "none in numbers", "quota", "cpus"],
+)
+def test_docker_cpu_tells_the_engine_the_former_limit(
+    broken: tuple[str, type[Engine]], former: dict[str, int], told: dict[str, int]
+) -> None:
+    """No limit is a quota of -1: the engine takes 0 for "as it is"."""
+    engine, asked_of = broken
+    if former["nano_cpus"]:
+        asked_of.facts["HostConfig"] = {"NanoCpus": 100_000_000, "CpuPeriod": 0, "CpuQuota": 0}
+    plan = Undo("docker.cpu", {"engine": engine, "container": "abc", **former})
+    assert UNDO_KINDS["docker.cpu"].undo(plan) is True
+    assert told.items() <= asked_of.facts["HostConfig"].items()
+    assert UNDO_KINDS["docker.cpu"].is_clean(plan) is True

@@ -15,7 +15,17 @@ from resilience.analysis.evidence import RunEvidence
 from resilience.analysis.findings import Findings
 from resilience.analysis.judgement import FAIL, PASS, Judgement
 from resilience.metrics.fold import Bin
-from resilience.metrics.outcomes import DEGRADED, OK, SHED
+from resilience.metrics.outcomes import (
+    CONNECT,
+    DEGRADED,
+    DROPPED,
+    OK,
+    PROTOCOL,
+    RESET,
+    SHED,
+    TIMEOUT,
+    UNFINISHED,
+)
 from resilience.plan.schema import LoadExpectation
 from resilience.plan.units import NS_PER_S, Comparison, format_duration, format_rate, format_share
 
@@ -68,6 +78,9 @@ def _show_time(ns: float) -> str:
     return "without an answer" if math.isinf(ns) else format_duration(ns)
 
 
+UNANSWERED = (CONNECT, TIMEOUT, RESET, PROTOCOL, DROPPED, UNFINISHED)
+"""Nothing that the target said on purpose: callers were left hanging, or cut off."""
+
 FIGURES: Mapping[str, Figure] = {
     "p50": Figure(_quantile(0.50), _show_time),
     "p90": Figure(_quantile(0.90), _show_time),
@@ -79,6 +92,7 @@ FIGURES: Mapping[str, Figure] = {
     "protected": Figure(_share(answered), format_share),
     "goodput": Figure(_share(lambda b: b.counts["good"]), format_share),
     "throughput": Figure(lambda w: answered(w.total) / w.duration_s, format_rate),
+    "unanswered": Figure(_share(lambda b: sum(b.counts[key] for key in UNANSWERED)), format_share),
     "shed": Figure(_share(lambda b: b.counts[SHED]), format_share),
     "shed_p99": Figure(lambda w: float(w.total.histograms["shed_r"].quantile(0.99) or 0), _show_time),
     "peak": Figure(lambda w: max(b.counts["good"] for _, b in w.seconds), format_rate, per_second=False),

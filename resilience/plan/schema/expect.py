@@ -51,6 +51,7 @@ class LoadExpectation(Model):
     peak: RateBound | None = None
     shed: ShareBound | None = None
     shed_p99: DurationBound | None = None
+    unanswered: ShareBound | None = None
 
     @model_validator(mode="after")
     def _says_something(self) -> LoadExpectation:
@@ -79,6 +80,7 @@ LOAD_FIGURES = (
     "peak",
     "shed",
     "shed_p99",
+    "unanswered",
 )
 
 

@@ -100,7 +100,9 @@ def check_stack(loaded: LoadedPlan, place: Place) -> None:
             )
 
 
-def check_jobs(place: Place) -> None:
-    """Exit with 2 where plans would share one system."""
+def check_jobs(place: Place, *, live: bool) -> None:
+    """Exit with 2 where plans would share one system, or one browser."""
+    if live:
+        fail_usage("--live shows one run; leave it or --jobs out")
     if place.stack is not StackKind.EMBEDDED:
         fail_usage(f"--jobs runs each plan on a system of its own; with --stack {place.stack} there is one")

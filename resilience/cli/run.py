@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import logging
 import random
@@ -15,6 +16,7 @@ import typer
 
 from resilience.cli.history import remember
 from resilience.cli.jobs import Job, run_jobs
+from resilience.cli.live import live_page
 from resilience.cli.outcomes import Outcome, print_outcomes, reason_of, write_outcomes
 from resilience.cli.place import Fallback, Place, StackKind, check_jobs, check_stack, placed
 from resilience.cli.plan import print_timeline
@@ -59,6 +61,7 @@ def run(
     jobs: Annotated[
         int, typer.Option(min=1, max=64, help="Plans at the same time, each with a lab of its own.")
     ] = 1,
+    live: Annotated[bool, typer.Option("--live", help="Serve the page while the run goes on.")] = False,
     strict: Annotated[
         bool, typer.Option("--strict", help="Judge breakers without declared deviations.")
     ] = False,
@@ -89,14 +92,15 @@ def run(
     outcomes: list[Outcome] = []
     with Signals() as signals:
         if jobs > 1 and len(names) > 1:
-            check_jobs(place)
+            check_jobs(place, live=live)
             outcomes = run_jobs([Job(name, words.again(name)) for name in names], jobs, signals)
         else:
             for name, plan in zip(names, loaded, strict=True):
                 if signals.number:
                     break
                 options = _options(plan, out, chosen_seed, workers, strict, words.shown(name))
-                outcomes.append(_run_one(name, plan, place, options, signals))
+                with live_page(options.folder) if live else contextlib.nullcontext():
+                    outcomes.append(_run_one(name, plan, place, options, signals))
         if len(names) > 1:
             print_outcomes(outcomes)
             write_outcomes(out / f"{_stamp()}-suite-{secrets.token_hex(3)}", outcomes)

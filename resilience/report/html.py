@@ -42,10 +42,12 @@ class RuleMatrix:
     rows: tuple[tuple[str, tuple[str, ...]], ...]
 
 
-def render_html(model: ReportModel) -> str:
-    """Give the whole page."""
-    plots = render_plots(model)
-    if plots is not None and len(plots.document) > PLOT_BUDGET:
+def render_html(model: ReportModel, *, refresh_s: int | None = None) -> str:
+    """Give the whole page. With `refresh_s`: one without scripts that the browser asks for again, of a run that goes on."""
+    plots = render_plots(model) if refresh_s is None else None
+    if refresh_s is not None:
+        note = f"This run goes on; the page follows every {refresh_s} s."
+    elif plots is not None and len(plots.document) > PLOT_BUDGET:
         plots, note = (
             None,
             "This run has too much data for plots in one page; the static time line shows all of it.",
@@ -61,6 +63,7 @@ def render_html(model: ReportModel) -> str:
         .render(
             model=model,
             title=one_line(model),
+            refresh_s=refresh_s,
             policy=_policy(scripts),
             style=Markup(_style()),  # noqa: S704 - our own file and palette
             scripts=[Markup(each) for each in scripts],  # noqa: S704 - our own and bokeh's files

@@ -321,9 +321,11 @@ class _Breaker:
 
     def late(self, kind: str) -> Script[None]:
         """A call that is begun while closed and ends, one way or the other, while open; then traffic across the wait."""
+        # Begun just before the last failure: the longer it outlasts the opening, the surer it is what it changed.
+        yield from _calls(BAD, self._trip.opening - 1)
         slow = yield Send(Answer(kind, self._slow_ns))
-        yield Rest(10 * NS_PER_MS)  # it is to be in flight before the first failure
-        yield from self._open()
+        yield Rest(APART_NS)
+        yield from self._open(1)
         yield Ended(slow)
         yield from self._press(GOOD, self._wait_ns())
 

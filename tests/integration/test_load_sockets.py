@@ -66,8 +66,8 @@ async def listening(handle):
         await server.wait_closed()
 
 
-def peer(speak):
-    """A server that shakes hands, and then lets `speak(path, reader, writer)` do what it wants."""
+def peer(speak, *, at_once=b""):
+    """A server that shakes hands, says something in the same breath, and then lets `speak(path, reader, writer)` do what it wants."""
 
     async def shake_hands(reader, writer):
         head = (await reader.readuntil(b"\r\n\r\n")).decode()
@@ -79,7 +79,7 @@ def peer(speak):
         accept = base64.b64encode(hashlib.sha1(key.encode() + MAGIC).digest())
         writer.write(
             b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-            b"Sec-WebSocket-Accept: %b\r\n\r\n" % accept
+            b"Sec-WebSocket-Accept: %b\r\n\r\n%b" % (accept, at_once)
         )
         await speak(head.split(" ")[1], reader, writer)
 
@@ -138,30 +138,27 @@ async def test_websocket_driver_files_every_close_code():
     assert {outcome for outcome, _ in calls.values()} == {"reset", "protocol", "4xx", "5xx", "shed"}
 
 
-@pytest.mark.parametrize(
-    ("said", "category"),
-    [
-        (frame(0x1, b"hello"), "ok"),
-        (frame(0x1, b"hel", fin=False) + frame(0x9, b"ping") + frame(0x0, b"lo"), "ok"),
-        (frame(0x9, b"") + frame(0xA, b"unasked") + frame(0x1, b"hello"), "ok"),
-        (frame(0x2, b"hello"), "wrong_data"),
-        (frame(0x1, b"x" * 60_000), "wrong_data"),
-        (frame(0x1, b"\xff\xfe"), "protocol"),
-        (frame(0x0, b"nothing to go on with"), "protocol"),
-        (frame(0x3, b"no such opcode"), "protocol"),
-        (bytes([0x81 | 0x40, 5]) + b"hello", "protocol"),
-        (frame(0x1, b"cut off")[:4], "reset"),
-        (b"", "reset"),
-    ],
-    ids=[
-        "whole", "fragments", "control", "binary", "other text", "not utf-8", "lone continuation", "opcode", "reserved bit",
-        "truncated", "gone",
-    ],
-)  # fmt: skip
-async def test_websocket_driver_files_what_the_peer_says(said, category):
+SAID = (
+    # what the peer says to a message, and what that is
+    (frame(0x1, b"hello"), "ok"),
+    (frame(0x1, b"hel", fin=False) + frame(0x9, b"ping") + frame(0x0, b"lo"), "ok"),
+    (frame(0x9, b"") + frame(0xA, b"unasked") + frame(0x1, b"hello"), "ok"),
+    (frame(0x2, b"hello"), "wrong_data"),
+    (frame(0x1, b"x" * 60_000), "wrong_data"),
+    (frame(0x1, b"\xff\xfe"), "protocol"),
+    (frame(0x0, b"nothing to go on with"), "protocol"),
+    (frame(0x3, b"no such opcode"), "protocol"),
+    (bytes([0x81 | 0x40, 5]) + b"hello", "protocol"),
+    (frame(0x1, b"cut off")[:4], "reset"),
+    (b"", "reset"),
+)
+
+
+async def test_websocket_driver_files_what_the_peer_says():
     """Whole, in fragments, broken or cut off: each answer lands in the one category that fits it."""
 
-    async def answer(_path, reader, writer):
+    async def answer(path, reader, writer):
+        said, category = SAID[int(path[1:])]
         await read_frame(reader)
         writer.write(said)
         await writer.drain()
@@ -169,8 +166,56 @@ async def test_websocket_driver_files_what_the_peer_says(said, category):
             await reader.read()
 
     async with peer(answer) as port:
-        calls, _ = await drive(waiting(port, "", echo=True), FEW)
-    assert {outcome for outcome, _ in calls.values()} == {category}
+        rows = tuple({"n": str(n)} for n in range(len(SAID)))
+        calls, _ = await drive(waiting(port, "{n}", echo=True, data=rows), Herd(3 * len(SAID), 0))
+    for i, (outcome, _) in calls.items():
+        said, category = SAID[i % len(SAID)]
+        assert outcome == category, said[:40]
+
+
+async def test_websocket_driver_hears_a_welcome_that_comes_with_the_handshake():
+    """What follows the handshake's answer in the same packet are frames, and nothing of them is lost."""
+
+    async def echo(_path, reader, writer):
+        while True:
+            opcode, payload = await read_frame(reader)
+            writer.write(frame(opcode, payload))
+
+    welcome = frame(0x1, b'{"type":"welcome"}')
+    async with peer(echo, at_once=welcome + frame(0x9, b"there?")) as port:
+        request = waiting(port, "", welcome=True, welcome_json=(("type", '"welcome"'),))
+        calls, _ = await drive(request, FEW)
+        # The ping was answered with a pong before the message was sent, which this server echoes, too.
+        assert {outcome for outcome, _ in calls.values()} == {"ok"}
+
+
+HANDSHAKES = (
+    # what the peer answers to the handshake before it hangs up, and what that is
+    (b"HTTP/1.1 401 Unauthorized\r\nContent-Length: 2\r\n\r\nno", "4xx"),
+    (b"HTTP/1.1 503 Busy\r\n\r\nuntil the end", "shed"),
+    (b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", "wrong_data"),
+    (b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n", "protocol"),
+    (b"SSH-2.0-OpenSSH_9.2\r\n", "protocol"),
+    (b"HTTP/1.1 101 Swit", "reset"),
+    (b"", "reset"),
+)
+
+
+async def test_websocket_driver_files_each_answer_to_the_handshake():
+    """Refused, without the key's digest, garbage, or cut off: each has its category."""
+
+    async def respond(reader, writer):
+        head = await reader.readuntil(b"\r\n\r\n")
+        answer, _ = HANDSHAKES[int(head.split(b" ")[1][1:])]
+        writer.write(answer)
+        await writer.drain()
+
+    async with listening(respond) as port:
+        rows = tuple({"n": str(n)} for n in range(len(HANDSHAKES)))
+        calls, _ = await drive(waiting(port, "{n}", data=rows), Herd(3 * len(HANDSHAKES), 0))
+    for i, (outcome, _) in calls.items():
+        answer, category = HANDSHAKES[i % len(HANDSHAKES)]
+        assert outcome == category, answer
 
 
 async def test_websocket_driver_times_out_on_a_silent_peer():

@@ -7,9 +7,10 @@ import subprocess
 
 import pytest
 from aiohttp import web
+from websockets.asyncio.server import serve
 
 from resilience.load import SpikeLoadGenerator
-from resilience.load.requests import HttpRequest
+from resilience.load.requests import HttpRequest, WebSocketRequest
 from resilience.load.shapes import batches, closed, constant, spike, spike_phases
 from resilience.metrics import SpikeLoadMetrics
 
@@ -129,3 +130,25 @@ async def test_spike_generator_speaks_tls(certificate):
     finally:
         await runner.cleanup()
     assert found == {"trusted": {"ok": 20}, "insecure": {"ok": 20}, "strict": {"connect": 20}}
+
+
+async def test_spike_generator_speaks_tls_on_websockets(certificate):
+    """TLS below WebSockets, with an authority of one's own, and with one that is not trusted."""
+    cert, key = certificate
+    tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    tls.load_cert_chain(cert, key)
+
+    async def echo(socket):
+        async for message in socket:
+            await socket.send(message)
+
+    found = {}
+    async with serve(echo, "127.0.0.1", 0, ssl=tls) as server:
+        url = f"wss://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
+        for name, ca_file in (("trusted", str(cert)), ("strict", None)):
+            request = WebSocketRequest(url=url, messages=("hello {i}",), echo=True, ca_file=ca_file)
+            counts = (await SpikeLoadGenerator(request, deadline_s=30).run(constant(40, 0.5))).overall.counts
+            found[name] = {
+                category: n for category, n in counts.items() if n and category in {"ok", "connect"}
+            }
+    assert found == {"trusted": {"ok": 20}, "strict": {"connect": 20}}

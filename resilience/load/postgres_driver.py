@@ -1,15 +1,20 @@
 """The PostgreSQL driver: one statement an operation, or several, on asyncpg.
 
 Theory of operation. With a pool, as an application has one, waiting for a connection is part of the operation and a stamp of its
-own (`pool`). With `pool=0` every operation opens its own connection, as a herd does. Statements are sent with their arguments
-as text and cast by the server where the SQL says so (`$1::int`).
+own (`pool`). With `pool=0` every operation opens its own connection, as a herd does. Arguments are texts when they have been
+filled in; what the server takes them for (`$1::int`, or a column's type) it says when a statement is prepared, which is done once
+for each statement, and asyncpg is handed values of that kind.
 
 What it deliberately does not do: result conversion, or a second try. Too many connections and the rest of class
 53 (insufficient resources) count as shed: the server refused on purpose.
 """
 
 import asyncio
-from collections.abc import Iterable
+import contextlib
+from collections.abc import Callable, Iterable, Mapping
+from datetime import date, datetime
+from decimal import Decimal
+from itertools import zip_longest
 from time import monotonic_ns
 from typing import Any
 
@@ -37,6 +42,8 @@ class PostgresDriver(TaskDriver):
             Statement(stream.request.sql, stream.request.arguments),
             *stream.request.then,
         )
+        self._kinds: dict[Statement, tuple[str, ...]] = {}
+        """What the server takes the arguments of each statement for."""
         self._noting = Noting(stream.request.record, "postgres") if stream.request.record else None
         self._size = max(1, share(stream.request.pool, stripe, stripes)) if stream.request.pool else 0
         self._pool: asyncio.LifoQueue[Any] = asyncio.LifoQueue()
@@ -51,6 +58,8 @@ class PostgresDriver(TaskDriver):
                 opened += 1
             except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
                 connection = None  # the operations will say why
+            if connection is not None:
+                await self._learn(connection)
             self._pool.put_nowait(connection)
         return opened
 
@@ -114,15 +123,52 @@ class PostgresDriver(TaskDriver):
                 return await self._send(connection, operation)
         return await self._send(connection, operation)
 
+    async def _learn(self, connection: Any) -> None:
+        """Ask the server once what it takes each argument for; a statement that it does not like fails when it is sent."""
+        for statement in self._statements:
+            if statement.arguments and statement not in self._kinds:
+                with contextlib.suppress(
+                    asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError
+                ):
+                    prepared = await connection.prepare(statement.sql, timeout=self.stream.timeout_ns / 1e9)
+                    self._kinds[statement] = tuple(kind.name for kind in prepared.get_parameters())
+
     async def _send(self, connection: Any, operation: Operation) -> Answer:
         row = row_of(self._request.data, operation.i)
         operation.is_sending()
         rows: list[Any] = []
+        await self._learn(connection)
         for statement in self._statements:
-            arguments = [fill(text, operation.i, row) for text in statement.arguments]
+            kinds = self._kinds.get(statement, ())
+            texts = [fill(text, operation.i, row) for text in statement.arguments]
+            # A statement that could not be prepared goes out as it is: its error is the operation's.
+            arguments = [_value(text, kind) for text, kind in zip_longest(texts, kinds, fillvalue="")]
             rows = await connection.fetch(statement.sql, *arguments)
             operation.hears()
             self.recorder.figures.count("statements", monotonic_ns())
         operation.heard = Heard(row=dict(rows[0]) if rows else None, rows=len(rows))
         expected = self._request.expect_rows
         return Answer(OK if expected is None or len(rows) == expected else WRONG_DATA)
+
+
+def _value(text: str, kind: str) -> Any:
+    """An argument as asyncpg wants one of that type. Raises ValueError where the text is none."""
+    convert = _CONVERTED.get(kind)
+    return text if convert is None else convert(text)
+
+
+def _truth(text: str) -> bool:
+    if text.lower() not in {"true", "t", "yes", "1", "false", "f", "no", "0"}:
+        raise ValueError(f"{text!r} is neither true nor false")
+    return text.lower() in {"true", "t", "yes", "1"}
+
+
+_CONVERTED: Mapping[str, Callable[[str], Any]] = {
+    **dict.fromkeys(("int2", "int4", "int8", "oid"), int),
+    **dict.fromkeys(("float4", "float8"), float),
+    "numeric": Decimal,
+    "bool": _truth,
+    "bytea": str.encode,
+    "date": date.fromisoformat,
+    **dict.fromkeys(("timestamp", "timestamptz"), datetime.fromisoformat),
+}

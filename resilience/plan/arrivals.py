@@ -210,11 +210,6 @@ def _replay(stream: LoadStream, load: Path, phases: Sequence[PhaseSpan]) -> Repl
     start = offset_ns(replay.start, phases, (*path, "start"))
     if isinstance(start, Problem):
         return start
-    if isinstance(replay.offsets, str):
-        return Problem(
-            (*path, "offsets"),
-            f"the file {replay.offsets} was not read: plans without a folder have no files",
-        )
     late = [offset for offset in replay.offsets if start + offset >= phases[-1].end_ns]
     if late:
         lasts = format_duration(phases[-1].end_ns)

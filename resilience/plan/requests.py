@@ -252,6 +252,11 @@ def _of_exchange(
             yield Problem(place, problem)
     for key, texts in _bodies(exchange):
         yield from (Problem((*path, key), f"body: {problem}") for problem in names.unknown(texts))
+    for key in ("expect_headers", "expect_json"):
+        for name, wanted in getattr(exchange, key).items():
+            if placeholders(_texts_in(wanted)):
+                message = "what is expected is the same for every call; write a value down with `record` to compare it"
+                yield Problem((*path, key, name), message)
     yield from _record(exchange.record, (*path, "record"), "http", names)
 
 

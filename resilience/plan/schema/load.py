@@ -110,21 +110,28 @@ class Herd(Model):
 class Replay(Model):
     """Arrivals at recorded offsets from `start`: durations, or the name of a file with one offset a line."""
 
-    offsets: Annotated[tuple[DurationNs, ...], Field(min_length=1)] | str
+    offsets: Annotated[tuple[DurationNs, ...], Field(min_length=1)]
     start: MomentOf = Moment(None, 0, "0s")
 
     @model_validator(mode="before")
     @classmethod
     def _just_the_offsets(cls, value: Any) -> Any:
-        return {"offsets": value} if isinstance(value, str | list | tuple) else value
+        whole = {"offsets": value} if isinstance(value, str | list | tuple) else value
+        if isinstance(whole, dict) and isinstance(whole.get("offsets"), str):
+            why = f"the file {whole['offsets']} was not read: only a plan in a file has files beside it"
+            raise ValueError(why)  # noqa: TRY004 - pydantic takes no TypeError for a wrong value
+        return whole
 
     @classmethod
     def __get_pydantic_json_schema__(
         cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler
     ) -> JsonSchemaValue:
         """The file, or the list of offsets, is enough."""
-        texts = {"type": "array", "items": {"type": "string", "examples": ["250ms"]}}
-        return {"anyOf": [{"type": "string", "examples": ["offsets.csv"]}, texts, handler(core_schema)]}
+        schema = handler.resolve_ref_schema(handler(core_schema))
+        file = {"type": "string", "examples": ["offsets.csv"]}
+        offsets = schema["properties"]["offsets"]
+        schema["properties"]["offsets"] = {"anyOf": [file, offsets]}
+        return {"anyOf": [file, offsets, schema]}
 
 
 Shape = Literal["rate", "herd", "users", "replay"]

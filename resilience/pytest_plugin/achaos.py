@@ -14,7 +14,7 @@ from resilience.pytest_plugin.toxics import Toxic
 from resilience.pytest_plugin.watching import Drive, Watched
 
 T = TypeVar("T")
-_WAITING = frozenset({"wait_for", "wait_steady", "inject", "heal", "stop"})
+_WAITING = frozenset({"wait", "wait_for", "wait_steady", "inject", "heal", "stop"})
 
 
 class Awaited(Generic[T]):

@@ -30,10 +30,17 @@ class TargetBreaker:
     """One breaker of the target, in all its instances."""
 
     def __init__(
-        self, name: str, spec: BreakerSpec, system: System, portal: Portal, proxy: str | None
+        self,
+        name: str,
+        spec: BreakerSpec,
+        written: Mapping[str, Any],
+        system: System,
+        portal: Portal,
+        proxy: str | None,
     ) -> None:
         self.name = name
         self.spec = spec
+        self.written = dict(written)
         self._portal = portal
         self._told = threading.Condition()
         self._lines: list[dict[str, Any]] = []

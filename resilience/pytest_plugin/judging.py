@@ -30,6 +30,7 @@ class JudgedBreaker:
 
     name: str
     spec: BreakerSpec
+    written: Mapping[str, Any]
     history: Sequence[Observation]
     violations: tuple[Violation, ...] = ()
 

@@ -85,6 +85,10 @@ class LoadHandle:
                     )
                 self._told.wait(left_s)
 
+    def wait(self, seconds: float) -> None:
+        """Let the load go on for so long: what is judged afterwards needs whole seconds of it."""
+        time.sleep(seconds)
+
     def table(self) -> LoadTable:
         """All that was reported so far, by second."""
         return LoadTable.from_messages(list(self.messages), (PhaseWindow(PHASE, 0, self._until_ns()),))

@@ -45,3 +45,8 @@ def read_spec(written: Mapping[str, Any] | BreakerSpec) -> BreakerSpec:
         return BreakerSpec.from_mapping(written)
     except SpecError as error:
         raise ChaosSetupError(str(error)) from error
+
+
+def written_of(spec: Mapping[str, Any] | BreakerSpec) -> Mapping[str, Any]:
+    """The written form, for the record; of a BreakerSpec made by hand only its dialect can be said."""
+    return {"dialect": spec.dialect} if isinstance(spec, BreakerSpec) else spec

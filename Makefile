@@ -7,7 +7,7 @@ ARGS ?=
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help chaos-spike test test-all lint bench conformance mutants soundness clean
+.PHONY: help chaos-spike test test-all lint bench torture conformance mutants soundness clean
 
 help: ## Show this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -69,6 +69,9 @@ mutants: $(VENV)/.dev ## Run every faulty breaker by every kind of evidence agai
 
 soundness: $(VENV)/.dev ## 10,000 random correct breakers (WORLDS=...): the verifier must not find fault with one of them
 	$(BIN)/python tests/simulation/breaker_soak.py $(or $(WORLDS),10000)
+
+torture: $(VENV)/.dev ## Kill runners at random moments, 200 by default (ARGS=...), into build/torture.json
+	$(BIN)/python -m tests.torture $(ARGS)
 
 clean: ## Remove the virtual environment and everything that was built
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -11,6 +11,7 @@ from typing import Annotated
 
 import typer
 
+from resilience.cli.doctor import doctor
 from resilience.cli.history import compare, history_app
 from resilience.cli.judge import judge, report
 from resilience.cli.lab import lab_app
@@ -36,6 +37,7 @@ app.command(
 )(proxy)
 app.command()(undo)
 app.command()(verify_trace)
+app.command()(doctor)
 app.command()(compare)
 app.add_typer(lab_app, name="lab")
 app.add_typer(history_app, name="history")

@@ -85,6 +85,7 @@ class WebSocketDriver(TaskDriver):
         row: Mapping[str, str] = {"user": str(operation.i), **row_of(request.data, operation.i)}
         operation.has_turn()
         if request.login is not None:
+            operation.is_sending()
             refused, found = await self._log_in(request.login, operation, row)
             if refused is not None:
                 return refused

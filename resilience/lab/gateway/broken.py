@@ -26,6 +26,7 @@ T = TypeVar("T")
 
 _LEAK_BYTES = 1_000_000
 _MOST_SOCKETS = 20
+_JUST_COME_S = 0.5
 _EVERY_USERS = 50
 _FAILING_USERS = 3
 
@@ -99,21 +100,21 @@ class SocketsThatLeak(Sockets):
 
 
 class SocketsThatDrop(Sockets):
-    """With more sockets than it likes, a gateway drops the oldest for each new one."""
+    """With more sockets than it likes, a gateway drops the oldest for each new one, unless that one has only just come."""
 
     def __init__(self, *parts: Any, **more: Any) -> None:
         super().__init__(*parts, **more)
-        self._order: list[web.WebSocketResponse] = []
+        self._order: list[tuple[float, web.WebSocketResponse]] = []
         self._dropping: set[asyncio.Task[None]] = set()
 
     def _enter(self, ws: web.WebSocketResponse) -> None:
         super()._enter(ws)
-        self._order = [known for known in self._order if known in self._live]
-        self._order.append(ws)
-        if len(self._order) > _MOST_SOCKETS:
-            task = asyncio.create_task(
-                self._close(self._order.pop(0), WSCloseCode.TRY_AGAIN_LATER, b"too many")
-            )
+        now_s = asyncio.get_running_loop().time()
+        self._order = [known for known in self._order if known[1] in self._live]
+        self._order.append((now_s, ws))
+        if len(self._order) > _MOST_SOCKETS and now_s - self._order[0][0] > _JUST_COME_S:
+            _, oldest = self._order.pop(0)
+            task = asyncio.create_task(self._close(oldest, WSCloseCode.TRY_AGAIN_LATER, b"too many"))
             self._dropping.add(task)
             task.add_done_callback(self._dropping.discard)
 

@@ -62,10 +62,13 @@ def instance_of(verdict: Mapping[str, Any]) -> Mapping[str, Any]:
     return instances[0] if instances else {}
 
 
-def judged_rules(verdict: Mapping[str, Any]) -> list[str]:
-    """The rules that decide: those that the plan requires."""
+def open_rules(verdict: Mapping[str, Any]) -> dict[str, str]:
+    """The rules that decide (the plan requires them) and stayed open, each with the reason."""
     required: list[str] = verdict["breakers"].get(BREAKER, {}).get("required", [])
-    return required
+    rules = instance_of(verdict).get("rules", {})
+    return {
+        rule: rules[rule]["reason"] for rule in required if rules.get(rule, {}).get("verdict") == "UNKNOWN"
+    }
 
 
 async def conformance_run(candidate: Candidate, folder: Path, asked: Asked = ASKED) -> Judged:

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from resilience.breaker.report import rule_order
 from tests.conformance.candidates import Asked, Candidate
-from tests.conformance.runs import ASKED, Judged, instance_of, judged_rules
+from tests.conformance.runs import ASKED, Judged, instance_of, open_rules
 
 LANGUAGES: Final = {"python": "Python", "node": "npm", "go": "Go", "java": "Java"}
 _MARKS: Final = {"PASS": "✔", "FAIL": "✘", "DECLARED": "D", "UNKNOWN": "·"}
@@ -116,14 +116,9 @@ def _section(run: Judged, asked: Asked) -> Iterator[str]:
     for rule in _with(run.strict_rules, "FAIL"):
         if run.own_rules[rule]["verdict"] != "FAIL":
             yield from _shown(f"{rule}, strictly", run.strict_rules[rule])
-    required = set(judged_rules(run.own))
-    settled = {"PASS", "DECLARED", "FAIL"}
-    still = [
-        rule for rule in run.own_rules if rule in required and run.own_rules[rule]["verdict"] not in settled
-    ]
-    for rule in still:
+    for rule, why in open_rules(run.own).items():
         yield ""
-        yield f"{rule} {run.own_rules[rule]['title']} is required, and open: {run.own_rules[rule]['reason']}."
+        yield f"{rule} {run.own_rules[rule]['title']} is required, and open: {why}."
 
 
 def _reason(verdict: Mapping[str, Any]) -> str:

@@ -1,12 +1,13 @@
 // opossum: a share of failures within a rolling window opens it, a timer makes it half-open, one call is let in then.
 //
-// It has no streaks: the window is as long as the wait, so that what opened the breaker has left the window when a probe is let in,
-// and the volume threshold stands for `failures`. Its own time-out would leave the request running; the call has one.
+// It has no streaks: more than half of the calls within the last second, and the volume threshold stands for `failures`. Its own
+// time-out would leave the request running; the call has one.
 
 import CircuitBreaker from 'opossum'
 
-export const WINDOW_BUCKETS = 10
-export const THRESHOLD_PERCENT = 50
+const WINDOW_MS = 1000
+const WINDOW_BUCKETS = 10
+const THRESHOLD_PERCENT = 50
 
 export function make ({ failures, waitMs, permitted, successes }, emit) {
   if (permitted !== 1 || successes !== 1) throw new Error('opossum probes with one call; PERMITTED and SUCCESSES must be 1')
@@ -15,7 +16,7 @@ export function make ({ failures, waitMs, permitted, successes }, emit) {
     resetTimeout: waitMs,
     volumeThreshold: failures,
     errorThresholdPercentage: THRESHOLD_PERCENT,
-    rollingCountTimeout: waitMs,
+    rollingCountTimeout: WINDOW_MS,
     rollingCountBuckets: WINDOW_BUCKETS,
     enableSnapshots: false
   })

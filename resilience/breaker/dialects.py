@@ -74,7 +74,10 @@ _PYTHON: Final = (
     _dialect(
         "aiobreaker",
         {
-            "R1": Quirk("a late failure is reported as a transition from open to open", {"self_loops": True}),
+            "R1": Quirk(
+                "staying where it is is reported, too: open to open after a late failure, closed to closed after one more probe",
+                {"self_loops": True},
+            ),
             "R7": _LATE,
             "R8": _UNBOUNDED,
             "R13": Quirk(

@@ -21,6 +21,7 @@ BENCHES = {
     "stall": "a frozen server under 500/s: what ours sees of it, and what the closed loops of Locust and k6 do",
     "passthrough": "what the embedded proxy and the tap cost, against direct",
     "toxiproxy": "the embedded proxy against Toxiproxy 2.12",
+    "verifier": "observations that the breaker verifier judges in a CPU second, over three lengths of history",
 }
 """Run by default; each is a module of this package with `main(rounds) -> rows`."""
 SOAK = "5,000/s for --minutes: memory, the law of conservation, bytes on disk"

@@ -1,0 +1,104 @@
+"""How fast the breaker verifier judges: observations a second with all rules, on recordings of three lengths.
+
+The recording is played on virtual time by the model breaker of the simulation tests: 150 calls a second, each seen by its caller and by a
+tap, a poll each 250 ms, the breaker's events, one failure in a hundred, and a dependency that is ill for five seconds of every
+twenty. Time is the process's own CPU time. Equal figures at every length mean that it is linear; `peak_mib` is what the process held
+at most, of which `history_mib` is the history that it was given.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from bench.rows import Row, median
+
+ROOT = Path(__file__).parents[1]
+SIZES = (10_000, 100_000, 1_000_000)
+LEAST_PER_S = 20_000
+
+
+def main(rounds: int) -> list[Row]:
+    """One row a length. Each measurement is a process of its own: memory is counted from nothing."""
+    return [_row(size, 1 if size > 100_000 else rounds) for size in SIZES]
+
+
+def _row(size: int, rounds: int) -> Row:
+    found = [_measured(size) for _ in range(rounds)]
+    speed = median([entry["per_s"] for entry in found])
+    return {
+        "name": f"verifier: {size:,} observations",
+        "ours": round(speed),
+        "worst": round(min(entry["per_s"] for entry in found)),
+        "unit": "observations per CPU second, all rules",
+        "rounds": rounds,
+        "goal": f">= {LEAST_PER_S}",
+        "met": speed >= LEAST_PER_S,
+        "peak_mib": max(entry["peak_mib"] for entry in found),
+        "history_mib": found[0]["history_mib"],
+    }
+
+
+def _measured(size: int) -> dict[str, float]:
+    done = subprocess.run(
+        [sys.executable, "-m", "bench.verifier", str(size)],
+        cwd=ROOT,
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    found: dict[str, float] = json.loads(done.stdout)
+    return found
+
+
+def _measure(size: int) -> dict[str, float]:
+    import resource  # noqa: PLC0415 - only in the process that measures
+
+    from resilience.breaker.spec import BreakerSpec  # noqa: PLC0415
+    from resilience.breaker.verify import verify  # noqa: PLC0415
+
+    history, mapping = _recorded(size)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    begun = time.process_time()
+    report = verify(history, BreakerSpec.from_mapping(mapping))
+    took = time.process_time() - begun
+    assert report.verdict() == "pass", report.reason()
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return {
+        "per_s": len(history) / took,
+        "peak_mib": round(peak / 1024),
+        "history_mib": round(before / 1024),
+    }
+
+
+def _recorded(size: int) -> tuple[list[Any], dict[str, Any]]:
+    """About `size` observations of a correct breaker, and its specification."""
+    sys.path.insert(0, str(ROOT / "tests" / "simulation"))
+    from breaker_random import spec_of  # noqa: PLC0415 - of the simulation tests, not of the product
+    from breaker_world import MS, Answer, Model, S, World  # noqa: PLC0415
+
+    rng = random.Random(size)
+    calls: list[int] = []
+    at = 0
+    while len(calls) * 1.8 < size:
+        at += round(rng.expovariate(150) * S)
+        calls.append(at)
+
+    def dependency(number: int, now: int) -> Answer:
+        own = random.Random(number)
+        if now % (20 * S) > 15 * S:
+            return Answer(200 * MS, "failure")
+        return Answer(own.randint(3, 30) * MS, "failure" if own.random() < 0.01 else "ok")
+
+    model = Model(failures=5)
+    world = World(model, dependency, calls, timeout_ns=300 * MS, hop_ns=(0, 2 * MS), poll_ns=250 * MS)
+    return world.run(), spec_of(model, 300)
+
+
+if __name__ == "__main__":
+    print(json.dumps(_measure(int(sys.argv[1]))))

@@ -1,0 +1,148 @@
+"""From a stimulus to its verdict by way of the run record: what was played in virtual time is written down as a run is, and judged."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from breaker_world import MS, Model, S
+from stimulus_world import HOP_NS, Stage
+
+from resilience.breaker.history import Arrival, Call
+from resilience.breaker.spec import BreakerSpec
+from resilience.load.stimulus import stimulus
+from resilience.plan import load_text
+from resilience.run.judge import judge_record
+from resilience.run.record import RunReader, RunRecorder
+
+EPOCH = 1_000 * S
+SPEC: dict[str, Any] = {"failures": 3, "wait_ms": 1000, "permitted": 1, "successes": 2, "timeout_ms": 1500}
+MODEL = Model(failures=3, wait_ns=S, permitted=1, successes=2)
+PLAN = """
+version: 1
+name: stimulated
+external:
+  base_url: "http://127.0.0.1:1"
+  proxies: {dependency: {listen: "127.0.0.1:9100"}}
+phases: [{name: stimulus, duration: 90s}]
+stimulus: {calls: {http: {url: /call}}}
+breakers:
+  dependency:
+    load: calls
+    spec: {failures: 3, wait_ms: 1000, successes: 2, timeout_ms: 1500}
+    observe: {wire: dependency}
+expect: {conforms: {breaker: dependency, require: [R2, R3, R4, R5, R6, R7, R8, R9, R10, R11, R12, R13, R14, R15]}}
+"""
+STATUS = {"ok": 200, "rejected": 503, "failure": 502, "timeout": 502}
+OUTCOME = {"ok": "ok", "rejected": "degraded", "failure": "5xx", "timeout": "5xx", "cancelled": "cancelled"}
+
+
+def row(call: Call, instance: str | None) -> list[Any]:
+    """A call as the driver writes it: what its caller saw, and nothing else."""
+    assert call.end is not None
+    start, done = EPOCH + call.start.lo_ns, EPOCH + call.end.hi_ns
+    return [
+        int(call.id),
+        start,
+        start,
+        start,
+        None,
+        done,
+        STATUS.get(call.outcome),
+        OUTCOME[call.outcome],
+        instance,
+    ]
+
+
+def wire(arrival: Arrival, outcome: str) -> list[dict[str, Any]]:
+    """A request as the tap records it."""
+    assert arrival.done is not None
+    assert arrival.id is not None
+    at, told = EPOCH + arrival.at.lo_ns, EPOCH + arrival.done.hi_ns - HOP_NS
+    answered = outcome in ("ok", "failure")
+    status = {"ok": 200, "failure": 500}.get(outcome)
+    shared = {"kind": "wire", "proxy": "dependency", "n": int(arrival.id)}
+    return [
+        {**shared, "what": "arrival", "id": f"r-calls-{arrival.id}", "at": [at, at]},
+        {
+            **shared,
+            "what": "done",
+            "status": status,
+            "at": [told, told],
+            "end": "response" if answered else "caller_closed",
+        },
+    ]
+
+
+def written(
+    folder: Path, model: Model, *, instance: str | None = "i1", crowded: bool = False, **system: Any
+) -> RunReader:
+    """The record of a run of the stimulus against a model breaker."""
+    history = Stage(model, timeout_ns=1500 * MS).play(stimulus(BreakerSpec.from_mapping(SPEC)))
+    calls = {call.id: call for call in history if isinstance(call, Call)}
+    recorder = RunRecorder(folder)
+    loaded = load_text(PLAN, source="plan.yaml", environment={})
+    recorder.text("plan.yaml", loaded.recorded)
+    recorder.json("timeline.json", loaded.timeline.to_json())
+    recorder.json("environment.json", {"system": {"base_url": "http://127.0.0.1:1", **system}})
+    recorder.event("run", t_ns=EPOCH, state="started", run_id="r", seed=1, strict=False)
+    recorder.event("run", t_ns=EPOCH, state="epoch", epoch_ns=EPOCH)
+    for call in calls.values():
+        recorder.message({"kind": "call", "worker": 0, "load": "calls", "rows": [row(call, instance)]})
+    for arrival in history:
+        if isinstance(arrival, Arrival):
+            for line in wire(arrival, calls[str(arrival.id)].outcome):
+                recorder.observed(line)
+    for second in range(10 if crowded else 0):
+        at = [EPOCH + second * S, EPOCH + (second + 1) * S]
+        recorder.event("machine", t_ns=at[1], at=at, cores=2, idle_s=0.0, foreign_s=1.9)
+    recorder.event("run", t_ns=EPOCH + 60 * S, state="ended", reason="completed", detail="", signal=0)
+    recorder.close()
+    return RunReader(folder)
+
+
+def test_record_of_a_correct_breaker_passes(tmp_path: Path) -> None:
+    """Every rule that the wire can show is exercised, by a record that holds nothing but calls and arrivals."""
+    verdict = judge_record(written(tmp_path / "run", MODEL))
+    assert verdict["verdict"] == "pass", verdict["reason"]
+    assert verdict["validity"]["valid"]
+
+
+@pytest.mark.parametrize(
+    ("bug", "rule"),
+    [
+        ("unlimited_probes", "R8"),
+        ("opens_late", "R3"),
+        ("rejection_restarts_wait", "R7"),
+        ("cancel_is_failure", "R14"),
+    ],
+)
+def test_record_of_a_wrong_breaker_fails_that_rule(tmp_path: Path, bug: str, rule: str) -> None:
+    """With a witness; the same folder gives the same verdict again."""
+    reader = written(tmp_path / "run", replace(MODEL, bugs=frozenset({bug})))
+    verdict = judge_record(reader)
+    assert verdict["verdict"] == "fail", verdict["reason"]
+    (instance,) = verdict["breakers"]["dependency"]["instances"]
+    assert instance["rules"][rule]["verdict"] == "FAIL"
+    assert instance["rules"][rule]["witness"]["lines"]
+    assert judge_record(reader) == verdict
+
+
+def test_record_of_a_crowded_machine_passes_or_is_invalid(tmp_path: Path) -> None:
+    """What a stimulus has shown, it has shown; a failure may be the neighbour's work."""
+    assert judge_record(written(tmp_path / "good", MODEL, crowded=True))["verdict"] == "pass"
+    wrong = replace(MODEL, bugs=frozenset({"wait_long"}))
+    assert judge_record(written(tmp_path / "bad", wrong, crowded=True))["verdict"] == "invalid"
+
+
+def test_record_without_names_is_unattributed_where_there_are_several(tmp_path: Path) -> None:
+    """Two instances are known and no call says whose it was: unknown with that reason, also of a breaker that is wrong."""
+    both = {"instances": [{"name": "a", "service": "s"}, {"name": "b", "service": "s"}]}
+    for name, bugs in (("good", frozenset[str]()), ("bad", frozenset({"unlimited_probes"}))):
+        verdict = judge_record(written(tmp_path / name, replace(MODEL, bugs=bugs), instance=None, **both))
+        assert verdict["verdict"] == "unknown", verdict["reason"]
+        assert "unattributed: a, b answer behind one address" in verdict["reason"]
+    one = {"instances": [{"name": "a", "service": "s"}]}
+    assert judge_record(written(tmp_path / "one", MODEL, instance=None, **one))["verdict"] == "pass"

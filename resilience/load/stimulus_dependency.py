@@ -55,7 +55,7 @@ class ScriptedDependency:
     async def __aenter__(self) -> Self:
         """Listen on a free port of loopback. Raises OSError."""
         self._runner = web.ServerRunner(
-            web.Server(self._serve, keepalive_timeout=_KEEP_ALIVE_S, access_log=None),  # type: ignore[arg-type]
+            web.Server(self._serve, keepalive_timeout=_KEEP_ALIVE_S, access_log=None),
             handle_signals=False,
             shutdown_timeout=0.5,
         )

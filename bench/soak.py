@@ -28,6 +28,8 @@ from resilience.metrics.outcomes import CATEGORIES
 from resilience.run.record import RunReader
 
 RATE = 5_000
+CONNECTIONS = 256
+"""Open from the beginning, and never more: a target that stalls would otherwise have the worker open new ones, 2.6 kB each."""
 FLAT_BYTES_PER_MINUTE = 100_000
 BLOCK_S = 10
 _PLAN = """
@@ -38,7 +40,7 @@ external: {{base_url: "{url}"}}
 phases:
   - {{name: soak, duration: {seconds}s}}
 load:
-  steady: {{http: {{url: /}}, rate: {{default: {rate}/s}}, connections: 64}}
+  steady: {{http: {{url: /}}, rate: {{default: {rate}/s}}, connections: {connections}, in_flight: {connections}}}
 expect:
   answered: {{load: steady, phase: soak, errors: "< 1%"}}
 """
@@ -61,7 +63,9 @@ def main(minutes: float = 10.0) -> list[Row]:
 def _run(served: Served, home: Path, minutes: float) -> tuple[dict[str, Sizes], int]:
     """Run the plan; seconds and bytes of runner and worker, and the exit code."""
     plan = home / "soak.yaml"
-    plan.write_text(_PLAN.format(url=served.url, seconds=round(minutes * 60), rate=RATE))
+    plan.write_text(
+        _PLAN.format(url=served.url, seconds=round(minutes * 60), rate=RATE, connections=CONNECTIONS)
+    )
     command = [sys.executable, "-m", "resilience.cli.main", "run", str(plan), "--stack", "external"]
     command += ["--workers", "1", "--out", str(home / "runs")]
     sizes: dict[str, Sizes] = {"runner": [], "worker": []}

@@ -57,6 +57,11 @@ def body_encoder(content_type: str) -> Encode:
     return quote_plus if "x-www-form-urlencoded" in kind else str
 
 
+def message_encoder(template: str) -> Encode:
+    """How values are written into a message: escaped where it looks like JSON."""
+    return json_escape if template.lstrip().startswith(("{", "[")) else str
+
+
 def percent_encode(value: str) -> str:
     """A value as part of a path or a query."""
     return quote(value, safe="")

@@ -49,7 +49,7 @@ class HttpRequest:
 class SessionRequest:
     """A user with cookies who follows redirects: several requests, one operation. The first that fails decides the outcome.
 
-    Every operation is a new user, unless `keep_users` is set: then user i mod keep_users comes back with its cookies, its row of
+    Every operation is a new user, unless `keep_users` is set: then so many come back in turn, each with its cookies, its row of
     data and what it extracted. `{user}` is the number of the user.
     """
 

@@ -21,7 +21,7 @@ import aiohttp
 
 from resilience.load.fields import row_of
 from resilience.load.judging import AnswerJudge
-from resilience.load.model import Stream
+from resilience.load.model import Stream, share
 from resilience.load.noting import Noting
 from resilience.load.recorder import Recorder
 from resilience.load.requests import HttpRequest, SessionRequest
@@ -79,7 +79,7 @@ class SessionDriver(TaskDriver):
     async def attempt(self, operation: Operation) -> Answer:
         """One user's way through the steps."""
         if self._request.keep_users is not None:
-            number = operation.i % self._request.keep_users
+            number = self._number(operation.i)
             if number not in self._kept:
                 self._kept[number] = self._new_user(number)
             return await self._walk(self._kept[number], operation)
@@ -93,8 +93,8 @@ class SessionDriver(TaskDriver):
         if not self._recording:
             return notes
         missing = [step.noting for step in self._steps if step.noting is not None][len(notes) :]
-        user = self._kept.get(operation.i % self._request.keep_users) if self._request.keep_users else None
-        row = user.row if user is not None else self._row(operation.i)
+        number = self._number(operation.i)
+        row = self._kept[number].row if number in self._kept else self._row(number)
         call_id = self.id_of(operation.i)
         at = (operation.sent or operation.start, now)
         return notes + [
@@ -122,6 +122,14 @@ class SessionDriver(TaskDriver):
         if isinstance(error, aiohttp.ClientResponseError | aiohttp.TooManyRedirects | aiohttp.InvalidURL):
             return PROTOCOL
         return super().explain(error, operation)
+
+    def _number(self, i: int) -> int:
+        """Whose turn arrival i is: users come back in turn, and each lives in one worker, with one set of cookies."""
+        keep = self._request.keep_users
+        if keep is None:
+            return i
+        mine = share(keep, self.stripe, self.stripes)
+        return self.stripe + self.stripes * (i // self.stripes % mine) if mine else i % keep
 
     def _row(self, number: int) -> dict[str, str]:
         return {"user": str(number), **row_of(self._request.steps[0].data, number)}

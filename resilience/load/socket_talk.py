@@ -9,14 +9,13 @@ What it deliberately does not do: wait, or look at a clock.
 
 import json
 from collections.abc import Mapping
-from typing import Any, Final, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
-from resilience.load.fields import fill, json_escape
+from resilience.load.fields import fill, json_escape, message_encoder
 from resilience.load.requests import Pairs, WebSocketRequest
 from resilience.load.sources import MISSING, value_at
 
 Meaning = Literal["push", "answer", "wrong"]
-_NOTHING: Final[Mapping[str, str]] = {}
 
 
 class Sent(NamedTuple):
@@ -45,7 +44,7 @@ class Talk:
         self._request = request
         self._i = i
         self._row = row
-        self._push = conditions(request.push_json, i, _NOTHING)
+        self._push = conditions(request.push_json, i, row)
         self._sending = request.send is not None
         self.under_way: dict[int, Sent] = {}
         """Messages that wait for their answer, by number, oldest first."""
@@ -53,8 +52,7 @@ class Talk:
     def message(self, number: int) -> str:
         """The text of message `number`; values are escaped where the message is JSON."""
         template = self._request.send or ""
-        encode = json_escape if template.lstrip().startswith(("{", "[")) else str
-        return fill(template, self._i, {**self._row, "n": str(number)}, encode)
+        return fill(template, self._i, {**self._row, "n": str(number)}, message_encoder(template))
 
     def sends(self, number: int, text: str, at_ns: int) -> None:
         """A message goes out, and waits for its answer."""

@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from time import monotonic_ns
 from typing import Any, Final
 
-from resilience.load.fields import fill, fill_url
+from resilience.load.fields import fill, fill_url, message_encoder
 from resilience.load.recorder import Recorder
 from resilience.load.requests import WebSocketRequest
 from resilience.load.socket_link import Link, LinkError, LinkLostError
@@ -104,7 +104,7 @@ class SocketUser:
             self._welcomed = monotonic_ns()
             self._figures.count("welcomed", self._welcomed)
         for template in request.messages:
-            message = fill(template, self._i, self._row)
+            message = fill(template, self._i, self._row, message_encoder(template))
             sent = monotonic_ns()
             await socket.send(message)
             heard = await socket.recv()

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import quote_plus, urljoin
 
-from resilience.load.fields import json_escape, percent_encode
+from resilience.load.fields import json_escape, message_encoder, percent_encode
 from resilience.load.requests import (
     HttpRequest,
     Pairs,
@@ -131,8 +131,11 @@ def _body(exchange: Exchange, variables: Mapping[str, str]) -> tuple[bytes | Non
     return with_variables(exchange.body, variables).encode(), None
 
 
-def _conditions(wanted: Mapping[str, Any]) -> Pairs:
-    return tuple((path, json.dumps(value)) for path, value in wanted.items())
+def _conditions(wanted: Mapping[str, Any], variables: Mapping[str, str] | None = None) -> Pairs:
+    return tuple(
+        (path, with_variables(json.dumps(value), variables or {}, json_escape))
+        for path, value in wanted.items()
+    )
 
 
 def _trust(verify: bool | str) -> dict[str, Any]:
@@ -164,16 +167,18 @@ def _websocket(call: WebSocketLoad, addresses: Addresses, _header: str | None) -
         subprotocols=call.subprotocols,
         login=login,
         welcome=call.welcome is not None,
-        welcome_json=_conditions(call.welcome or {}),
-        messages=tuple(with_variables(text, variables) for text in call.first),
+        welcome_json=_conditions(call.welcome or {}, variables),
+        messages=tuple(with_variables(text, variables, message_encoder(text)) for text in call.first),
         echo=messages.echo if messages is not None else call.echo,
         hold_ns=call.stay,
-        send=None if messages is None else with_variables(messages.send, variables, json_escape),
+        send=None
+        if messages is None
+        else with_variables(messages.send, variables, message_encoder(messages.send)),
         every_ns=messages.every if messages is not None else 1_000_000_000,
         count=messages.count if messages is not None else None,
-        answer_json=_conditions(messages.answer) if messages is not None else (),
+        answer_json=_conditions(messages.answer, variables) if messages is not None else (),
         broadcast=messages.broadcast if messages is not None else False,
-        push_json=_conditions(pushes.json_body) if pushes is not None else (),
+        push_json=_conditions(pushes.json_body, variables) if pushes is not None else (),
         push_id=pushes.id if pushes is not None else None,
         pushes=pushes.count if pushes is not None else None,
         close_code=call.close,

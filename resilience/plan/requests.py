@@ -141,6 +141,12 @@ def _of_websocket(
             (call.url,) if leading_name(call.url) not in addresses else (call.url.partition("}")[2],),
         )
     )
+    wanted = {"welcome": call.welcome or {}, "pushes": call.pushes.json_body if call.pushes else {}}
+    texts += [
+        ((*path, key, name), _texts_in(value))
+        for key, found in wanted.items()
+        for name, value in found.items()
+    ]
     if call.messages is not None:
         texts.append(((*path, "messages", "send"), (call.messages.send,)))
         texts += [

@@ -144,3 +144,21 @@ def test_answers_of_recording_requests_are_always_read() -> None:
     assert not AnswerJudge(HttpRequest("http://h/")).reads_body
     assert AnswerJudge(HttpRequest("http://h/", record=(("a", "status"),))).reads_body
     assert AnswerJudge(HttpRequest("http://h/", extract=(("a", "json.a"),))).reads_body
+
+
+@pytest.mark.parametrize(("keep", "stripes"), [(1, 1), (5, 1), (5, 2), (7, 3), (2, 4)])
+def test_users_who_come_back_live_in_one_worker_each(keep: int, stripes: int) -> None:
+    """Whatever the number of workers: every user has a turn, and (where there are enough of them) is known to one worker only."""
+    from resilience.load.requests import SessionRequest
+    from resilience.load.session_driver import SessionDriver
+
+    request = SessionRequest((HttpRequest("http://h/"),), keep_users=keep)
+    stream = Stream("x", constant(1, 1), "uniform", request, 1, 1)
+    homes: dict[int, set[int]] = {}
+    for stripe in range(stripes):
+        recorder = Recorder(stream, PHASES, stripe, lambda _: None)
+        driver = SessionDriver(stream, recorder, stripe=stripe, stripes=stripes, run_id="r")
+        for i in range(stripe, 50 * stripes, stripes):
+            homes.setdefault(driver._number(i), set()).add(stripe)
+    assert set(homes) == set(range(keep))
+    assert keep < stripes or all(len(home) == 1 for home in homes.values())

@@ -181,8 +181,10 @@ class WebSocketLoad(Call):
         for key in ("messages", "pushes", "reconnect", "close"):
             if getattr(self, key) is not None and not self.stay:
                 raise ValueError(f"`{key}` is about users who stay: add for example stay: 10s")
-        if self.login is not None and self.login.record:
-            raise ValueError("a login writes nothing down: `record: true` of the load does, for each socket")
+        if self.login is not None and (self.login.record or self.login.once):
+            raise ValueError(
+                "`record` and `once` are about sessions; `record: true` of the load writes each socket down"
+            )
         return self
 
 

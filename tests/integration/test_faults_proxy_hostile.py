@@ -9,14 +9,14 @@ import contextlib
 import http.client
 import json
 import random
-import selectors
 import socket
 import statistics
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Self
 
 import pytest
 from faults_proxy_process import ServerProcess, server_process
@@ -273,42 +273,17 @@ def test_api_answers_though_its_connections_are_used_up(server: ServerProcess):
         assert time.perf_counter() - began < 1
 
 
-class Flood:
-    """A server that writes to every connection whatever it takes, in a thread."""
-
-    def __enter__(self) -> Self:
-        self._listener = socket.create_server(("127.0.0.1", 0), backlog=2048)
-        self.port = self._listener.getsockname()[1]
-        self._stop = False
-        self._thread = threading.Thread(target=self._run)
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stop = True
-        self._thread.join()
-        self._listener.close()
-
-    def _run(self) -> None:
-        data = bytes(65536)
-        with selectors.DefaultSelector() as selector, contextlib.ExitStack() as stack:
-            self._listener.setblocking(False)
-            selector.register(self._listener, selectors.EVENT_READ)
-            while not self._stop:
-                for key, _ in selector.select(0.1):
-                    sock = key.fileobj
-                    assert isinstance(sock, socket.socket)
-                    if sock is self._listener:
-                        connection = stack.enter_context(sock.accept()[0])
-                        connection.setblocking(False)
-                        selector.register(connection, selectors.EVENT_WRITE)
-                        continue
-                    try:
-                        sock.send(data)
-                    except BlockingIOError:
-                        continue
-                    except OSError:
-                        selector.unregister(sock)
+@contextlib.contextmanager
+def flood() -> Iterator[int]:
+    """A server that writes to everybody, in a process of its own: in a thread it would keep the one that measures from running."""
+    command = [sys.executable, str(Path(__file__).with_name("faults_flood.py"))]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        try:
+            yield int(process.stdout.readline())
+        finally:
+            process.stdin.close()
 
 
 @pytest.mark.parametrize(
@@ -316,8 +291,8 @@ class Flood:
 )
 def test_api_answers_while_clients_never_read(server: ServerProcess, count: int):
     """Behind each a server that floods, with a toxic and without; memory stays bounded, answers come soon."""
-    with Flood() as flood, contextlib.ExitStack() as stack:
-        port = server.proxied("p", flood.port)
+    with flood() as flooding, contextlib.ExitStack() as stack:
+        port = server.proxied("p", flooding)
         server.add("p", {"type": "latency", "name": "l", "toxicity": 0.5, "attributes": {"latency": 50}})
         for _ in range(count):
             stack.enter_context(socket.create_connection(("127.0.0.1", port), timeout=10))

@@ -100,6 +100,10 @@ class LoadHandle:
         due = count(self.stream.shape, self.stream.arrival, self.stream.seed, due_ns)
         messages = list(self.messages)
         table = LoadTable.from_messages(messages, phases)
+        if self._until_ns() < end_ns(self.stream.shape):
+            # Ended by hand: the rest of the schedule was never meant to be offered.
+            offered = table.bin(self.name).counts["offered"]
+            messages = _cut_short(messages, offered)
         validity = judge_validity(table, {self.name: {PHASE: due}}, messages, phases)
         return SpikeLoadMetrics(self.name, phases, table, validity, messages)
 
@@ -232,3 +236,10 @@ class LoadVerbs:
             seed=self._seed + self._numbers,
         )
         return self._start(stream.name, stream, workers)
+
+
+def _cut_short(messages: list[dict[str, Any]], offered: int) -> list[dict[str, Any]]:
+    """The messages as if the schedule had ended where the load was stopped: `offered` in all."""
+    ends = [message for message in messages if message.get("kind") == "end"]
+    left = {id(end): offered if end is ends[0] else 0 for end in ends}
+    return [{**m, "scheduled": left[id(m)]} if id(m) in left else m for m in messages]

@@ -33,13 +33,12 @@ def draw_timeline(
 ) -> str:
     """The timeline as lines of text; empty where nothing was observed."""
     found, broken = list(faults), list(violations)
+    histories = _lanes(histories)
     span = _span(histories, found, broken)
     if span is None:
         return ""
     grid = _Grid(span, width)
-    label = max(
-        len(name) for name in (*(f.name for f in found), *(f"{b} answers" for b in histories), "violation")
-    )
+    label = max(len(name) for name in (*(f.name for f in found), *histories, "violation", "  rejected"))
     rows = [f"{'':{label}}  0 s {'at ' + _s(span.hi_ns - span.lo_ns):>{max(width - 4, 8)}}"]
     rows += [f"{fault.name:{label}}  {grid.fault(fault)}" for fault in found]
     for name, history in histories.items():
@@ -104,6 +103,19 @@ class _Grid:
             if isinstance(call, Call) and call.outcome in outcomes:
                 counted[self.column((call.end or call.start).hi_ns)] += 1
         return "".join(" " if not n else _DIGITS[n] if n < 10 else "+" for n in counted)
+
+
+def _lanes(histories: dict[str, Sequence[Observation]]) -> dict[str, Sequence[Observation]]:
+    """A lane for each breaker, or for each instance of it where there are several."""
+    lanes: dict[str, Sequence[Observation]] = {}
+    for name, history in histories.items():
+        named = sorted({t.instance for t in history if isinstance(t, Transition) and t.instance})
+        if len(named) < 2:
+            lanes[name] = history
+            continue
+        for instance in named:
+            lanes[f"{name}@{instance}"] = [e for e in history if getattr(e, "instance", None) == instance]
+    return lanes
 
 
 def _span(

@@ -1,0 +1,106 @@
+"""Parts of the pytest plugin that need no process: the timeline, the tables of a load, what is offered for import."""
+
+from __future__ import annotations
+
+import importlib
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from resilience.breaker.observation import Call, Fault, Interval, Observation, Transition
+from resilience.pytest_plugin.errors import ChaosSetupError
+from resilience.pytest_plugin.layers import admin_url_of
+from resilience.pytest_plugin.timeline import Violation, draw_timeline
+from resilience.pytest_plugin.toxics import down, latency, toxic
+
+S = 1_000_000_000
+ROOT = Path(__file__).parents[2]
+
+
+def at(seconds: float) -> Interval:
+    """An instant."""
+    return Interval(round(seconds * S), round(seconds * S))
+
+
+def call(start_s: float, outcome: str, instance: str = "a") -> Call:
+    """A call of a tenth of a second."""
+    return Call("b", instance, str(start_s), at(start_s), at(start_s + 0.1), outcome)
+
+
+def change(at_s: float, before: str, after: str, instance: str = "a") -> Transition:
+    """A transition."""
+    return Transition("b", instance, before, after, at(at_s))
+
+
+def test_timeline_puts_faults_states_and_calls_on_one_axis() -> None:
+    """Ten columns of a second each: every mark stands where its instant is, and a brief half-open is not lost."""
+    history: list[Observation] = [
+        call(0.0, "ok"),
+        call(2.1, "failure"),
+        call(2.4, "failure"),
+        change(2.5, "closed", "open"),
+        call(4.0, "rejected"),
+        change(7.0, "open", "half_open"),
+        change(7.1, "half_open", "closed"),
+        call(9.9, "ok"),
+    ]
+    text = draw_timeline(
+        {"b": history}, [Fault("slow", at(2.0), at(6.0))], [Violation("R4", Interval(4 * S, 5 * S))], width=10
+    )
+    rows = {line[:10].strip(): line[12:22] for line in text.splitlines() if line[:10].strip()}
+    assert rows["slow"] == "..=====..."
+    assert rows["b"] == "--#####?--"
+    assert rows["ok"] == "1        1"
+    assert rows["failed"] == "  2       "
+    assert rows["rejected"] == "    1     "
+    assert rows["violation"] == "....!!...."
+    assert "    2.500 s  b: closed to open" in text
+    assert text.splitlines()[-1].strip().startswith("7.100 s")
+
+
+def test_timeline_gives_each_instance_a_lane_and_is_empty_without_observations() -> None:
+    """Two instances drawn as one would look like one broken breaker."""
+    history: list[Observation] = [change(1, "closed", "open", "a"), change(2, "closed", "open", "b")]
+    text = draw_timeline({"price": history}, [])
+    assert "price@a  " in text
+    assert "price@b  " in text
+    assert draw_timeline({}, []) == ""
+
+
+def test_proxy_layers_are_known_by_url_client_and_container() -> None:
+    """Anything that tells host and mapped port will do; anything else is refused with what would."""
+
+    class Container:
+        def get_container_host_ip(self) -> str:
+            return "192.0.2.1"
+
+        def get_exposed_port(self, port: int) -> str:
+            return {8474: "32768"}[port]
+
+    assert admin_url_of("127.0.0.1:8474") == "http://127.0.0.1:8474"
+    assert admin_url_of("https://toxi/") == "https://toxi"
+    assert admin_url_of(Container()) == "http://192.0.2.1:32768"
+    with pytest.raises(ChaosSetupError, match="get_container_host_ip"):
+        admin_url_of(object())
+
+
+def test_toxics_say_what_they_do() -> None:
+    """As people read them in a timeline or a failure."""
+    assert str(latency(2000, jitter=5)) == "latency(latency=2000, jitter=5)"
+    assert str(down()) == "down"
+    assert toxic("http_fault", status=503, toxicity=0.5).toxicity == 0.5
+
+
+def test_plugin_module_offers_what_tests_import_and_imports_nothing_before() -> None:
+    """Loaded by every pytest run of every project: it must not draw in our packages, and offers each name."""
+    plugin = importlib.import_module("chaos_spike_pytest")
+    package = importlib.import_module("resilience.pytest_plugin")
+    assert set(package.__all__) == plugin._OFFERED
+    assert plugin.latency is package.latency
+    with pytest.raises(AttributeError):
+        _ = plugin.nothing_of_that_name
+    code = "import sys, chaos_spike_pytest; print({m.split('.')[0] for m in sys.modules} & {'resilience', 'faults', 'aiohttp'})"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"

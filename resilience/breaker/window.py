@@ -19,6 +19,7 @@ from resilience.breaker.spec import BreakerSpec
 
 _MANY: Final = 128
 _SLICES: Final = 64
+CLEAR: Final = -(1 << 62)  # before every instant
 
 
 class Count(NamedTuple):
@@ -67,13 +68,13 @@ _NOTHING: Final = Tally()
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Timed:
-    """A time window: its slots in order, and the instant before which nobody saw what came (`fog_ns` 0: all was seen).
+    """A time window: its slots in order, and the instant before which nobody saw what came (`fog_ns` CLEAR: all was seen).
 
     `all` sums the slots, so that a look at the window only has to walk over those near its far edge.
     """
 
     slots: tuple[Slot, ...] = ()
-    fog_ns: int = 0
+    fog_ns: int = CLEAR
     all: Tally = _NOTHING
 
     def __eq__(self, other: object) -> bool:
@@ -104,7 +105,7 @@ class Timed:
         slots = (*slots[begin:index], new, *slots[index:])
         if len(slots) > _MANY:
             slots = _coarser(slots, spec.window_ns // _SLICES)
-        return Timed(slots, self.fog_ns if self.fog_ns > oldest else 0, Tally(total, bad, dragging))
+        return Timed(slots, self.fog_ns if self.fog_ns > oldest else CLEAR, Tally(total, bad, dragging))
 
     def trips(self, spec: BreakerSpec, at: Interval, unseen: int = 0) -> tuple[bool, bool]:
         """Whether the condition may hold at some instant of `at`, and whether it must at every one.

@@ -12,11 +12,12 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from resilience.load.noting import RESERVED, WHAT, Noting
-from resilience.load.requests import HttpRequest, Row
+from resilience.load.requests import HttpRequest
 from resilience.load.sources import SourceError, parse_source
 from resilience.load.template import compile_request, target_of
 from resilience.plan.addresses import NO_HOST, stand_ins
-from resilience.plan.calls import http_request, request_of, rows_of
+from resilience.plan.calls import http_request, request_of
+from resilience.plan.naming import Names, names_of
 from resilience.plan.problems import Path, Problem, nearest
 from resilience.plan.schema import Plan
 from resilience.plan.schema.calls import (
@@ -32,32 +33,6 @@ from resilience.plan.schema.calls import (
 from resilience.plan.templates import leading_name, placeholders
 
 __all__ = ["NO_HOST", "http_request", "unsendable"]
-
-_STAND_IN = "1"
-"""For what an answer will give: a value that is fine in a URL, a header, a number."""
-
-
-class _Names:
-    """The names that a load's templates may use."""
-
-    def __init__(self, call: AnyCall, extra: Collection[str] = ()) -> None:
-        self.rows: tuple[Row, ...] = rows_of(call.data)
-        fields = set.intersection(*(set(row) for row in self.rows)) if self.rows else set()
-        self.variables: Mapping[str, str] = getattr(call, "variables", {})
-        self.known = {"i", *fields, *extra}
-        self.said = ", ".join(sorted({*fields, *extra, *self.variables})) or "none"
-
-    def unknown(self, texts: Iterable[str], *more: str) -> Iterator[str]:
-        """What is wrong with templates that use other names."""
-        used = placeholders(texts) - self.known - set(self.variables) - set(more)
-        for name in sorted(used):
-            yield f"{{{name}}} is neither {{i}} nor a field of the data ({self.said})"
-
-    def filled(self) -> tuple[Row, ...]:
-        """The rows with what all of them have, and stand-ins for what only an answer will give."""
-        extra = dict.fromkeys(self.known - {"i"}, _STAND_IN)
-        rows = self.rows or ({},)
-        return tuple({**extra, **{name: row[name] for name in row if name in self.known}} for row in rows)
 
 
 def unsendable(plan: Plan) -> Iterator[Problem]:
@@ -75,13 +50,13 @@ def unsendable(plan: Plan) -> Iterator[Problem]:
                 yield Problem(path, str(error))
     for name, stimulus in plan.stimulus.items():
         yield from _of_exchange(
-            stimulus.http, ("stimulus", name, "http"), _Names(stimulus.http), plan, addresses
+            stimulus.http, ("stimulus", name, "http"), names_of(stimulus.http), plan, addresses
         )
 
 
 def _of_call(call: AnyCall, path: Path, plan: Plan, addresses: Mapping[str, str]) -> Iterator[Problem]:
-    names = _Names(call, ("user",) if isinstance(call, SessionLoad | WebSocketLoad) else ())
-    yield from _variables(call, path, names)
+    names = names_of(call)
+    yield from _variables(path, names)
     match call:
         case HttpLoad():
             yield from _of_exchange(call, path, names, plan, addresses)
@@ -111,7 +86,7 @@ def _of_call(call: AnyCall, path: Path, plan: Plan, addresses: Mapping[str, str]
             pass  # a script is looked at when its file is read
 
 
-def _variables(call: AnyCall, path: Path, names: _Names) -> Iterator[Problem]:
+def _variables(path: Path, names: Names) -> Iterator[Problem]:
     for name, text in names.variables.items():
         place: Path = (*path, "variables", name)
         if name in {"i", "n", "user"} or any(name in row for row in names.rows):
@@ -120,13 +95,12 @@ def _variables(call: AnyCall, path: Path, names: _Names) -> Iterator[Problem]:
         if nested:
             yield Problem(place, f"a variable holds no other one: {', '.join(sorted(nested))}")
             continue
-        # What a session extracts is known only step by step: there its places are looked at, not the variable.
-        if not isinstance(call, SessionLoad | WebSocketLoad):
+        if not names.grow:
             yield from (Problem(place, problem) for problem in names.unknown((text,)))
 
 
 def _of_websocket(
-    call: WebSocketLoad, path: Path, names: _Names, plan: Plan, addresses: Mapping[str, str]
+    call: WebSocketLoad, path: Path, names: Names, plan: Plan, addresses: Mapping[str, str]
 ) -> Iterator[Problem]:
     if call.login is not None:
         yield from _of_exchange(call.login, (*path, "login"), names, plan, addresses)
@@ -195,7 +169,7 @@ def _located(
         yield Problem(path, f"this is no {next(iter(schemes))}:// address with a host")
 
 
-def _extracted(step: SessionStep, path: Path, names: _Names) -> Iterator[Problem]:
+def _extracted(step: SessionStep, path: Path, names: Names) -> Iterator[Problem]:
     """What a step takes out of its answer is known from here on."""
     for name, text in step.extract.items():
         try:
@@ -209,7 +183,7 @@ def _extracted(step: SessionStep, path: Path, names: _Names) -> Iterator[Problem
         names.known.add(name)
 
 
-def _record(record: Mapping[str, str], path: Path, driver: str, names: _Names) -> Iterator[Problem]:
+def _record(record: Mapping[str, str], path: Path, driver: str, names: Names) -> Iterator[Problem]:
     for name, text in record.items():
         place: Path = (*path, name)
         if name in RESERVED:
@@ -224,7 +198,7 @@ def _record(record: Mapping[str, str], path: Path, driver: str, names: _Names) -
 
 
 def _of_exchange(
-    exchange: Exchange, path: Path, names: _Names, plan: Plan, addresses: Mapping[str, str]
+    exchange: Exchange, path: Path, names: Names, plan: Plan, addresses: Mapping[str, str]
 ) -> Iterator[Problem]:
     """Each part is compiled by itself, so that a problem has its place."""
     whole = HttpLoad.model_construct(
@@ -287,7 +261,7 @@ def _texts_in(value: Any) -> Iterator[str]:
             yield from _texts_in(item)
 
 
-def _compile_problem(request: HttpRequest, names: _Names) -> str:
+def _compile_problem(request: HttpRequest, names: Names) -> str:
     try:
         compile_request(request, correlate="X-Request-Id", run_id="check", stream="check")(0)
     except ValueError as error:

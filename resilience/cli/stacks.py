@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 
 from resilience.lab.autoscaler import AutoscalePolicy
-from resilience.lab.embedded import EmbeddedStack
+from resilience.lab.embedded import EmbeddedStack, lab_environ
 from resilience.lab.external import ExternalStack
-from resilience.lab.system import Instance, ProxyPoint, Stack, System
+from resilience.lab.system import Instance, ProxyPoint, Stack, StackError, System
 from resilience.plan.schema import External, Plan
 from resilience.plan.stimuli import scripted_proxies
 
@@ -27,12 +28,16 @@ def make_stack(kind: str, plan: Plan, target: System | None = None, notice: str 
         return ExternalStack(external_system(plan, target), correlate=scripted_proxies(plan))
     lab = plan.lab
     gateways, breaker = (lab.gateways, lab.breaker) if lab else (2, None)
+    settings, scaled = (lab.settings.given(), lab.autoscale) if lab else ({}, None)
     if kind == "compose":
+        if scaled is not None:
+            raise StackError("only the embedded lab has an autoscaler: run this plan with --stack embedded")
         # Not before it is asked for: Docker's client takes a while to import.
         from resilience.lab.compose.stack import ComposeStack
 
-        return ComposeStack(gateways=gateways, breaker=breaker)
-    settings, scaled = (lab.settings.given(), lab.autoscale) if lab else ({}, None)
+        return ComposeStack(
+            gateways=gateways, breaker=breaker, environ={**os.environ, **lab_environ(settings)}
+        )
     policy = None if scaled is None else AutoscalePolicy(scaled.most, scaled.per_gateway, least=gateways)
     return EmbeddedStack(gateways=gateways, breaker=breaker, settings=settings, autoscale=policy)
 

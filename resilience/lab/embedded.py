@@ -54,13 +54,17 @@ def options_from(
     if breaker is not None:
         options = replace(options, breaker=replace(options.breaker, library=breaker))
     if settings:
-        environ = {f"{PREFIX}{name.upper()}": value for name, value in settings.items()}
         if (limit := settings.get("call_timeout_ms")) is not None:
             options = replace(options, breaker=replace(options.breaker, timeout_ms=int(limit)))
-        options = replace(options, environ=environ)
+        options = replace(options, environ=lab_environ(settings))
     if autoscale is not None:
         options = replace(options, autoscale=autoscale)
     return options
+
+
+def lab_environ(settings: Mapping[str, str]) -> dict[str, str]:
+    """Settings of the services by the names of their variables."""
+    return {f"{PREFIX}{name.upper()}": value for name, value in settings.items()}
 
 
 def check_lab_extra() -> None:

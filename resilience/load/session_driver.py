@@ -6,12 +6,13 @@ that lacks one is wrong data. `sent` is when the first step's request goes out, 
 `acquired` and `connected` come from aiohttp's tracing of the first step. Each step carries the operation's id.
 
 Users who come back (`keep_users`) keep their cookies, their row of data and what they extracted; a step that is `once` is left out
-when it has been ok before.
+when it has been ok before. An arrival is the user who has been away longest.
 
 What it deliberately does not do: retry, limit connections, or keep a user's cookies unless the request says so.
 """
 
 import asyncio
+from collections import deque
 from collections.abc import Iterable
 from time import monotonic_ns
 from types import SimpleNamespace
@@ -21,7 +22,7 @@ import aiohttp
 
 from resilience.load.fields import row_of
 from resilience.load.judging import AnswerJudge
-from resilience.load.model import Stream, share
+from resilience.load.model import Stream
 from resilience.load.noting import Noting
 from resilience.load.recorder import Recorder
 from resilience.load.requests import HttpRequest, SessionRequest
@@ -45,11 +46,13 @@ class _Step:
 class _User:
     """Somebody with cookies, a row of data, and what the answers so far have given."""
 
-    __slots__ = ("done", "row", "session")
+    __slots__ = ("doing", "done", "row", "session")
 
     def __init__(self, session: aiohttp.ClientSession, row: dict[str, str]) -> None:
         self.session = session
         self.row = row
+        self.doing = 0
+        """Operations under way."""
         self.done: set[int] = set()
         """Steps that were ok and are to be taken once only."""
 
@@ -70,6 +73,16 @@ class SessionDriver(TaskDriver):
         self._recording = any(step.noting for step in self._steps)
         self._connector: aiohttp.TCPConnector | None = None
         self._kept: dict[int, _User] = {}
+        self._away: deque[int] = deque(self.numbers())
+        """Users who come back and have nothing under way, the longest away first."""
+        self._busy: dict[int, _User] = {}
+        """Whose operations are under way, by the number of the arrival."""
+
+    def numbers(self) -> range:
+        """The users who come back to this worker: each lives in one, with one set of cookies."""
+        keep = self._request.keep_users or 0
+        # Fewer users than workers: they have to be in several places.
+        return range(self.stripe, keep, self.stripes) or range(keep)
 
     async def prepare(self) -> int:
         """Make the connector; connections open as users need them."""
@@ -78,23 +91,31 @@ class SessionDriver(TaskDriver):
 
     async def attempt(self, operation: Operation) -> Answer:
         """One user's way through the steps."""
-        if self._request.keep_users is not None:
-            number = self._number(operation.i)
-            if number not in self._kept:
-                self._kept[number] = self._new_user(number)
-            return await self._walk(self._kept[number], operation)
-        user = self._new_user(operation.i)
-        async with user.session:
+        if self._request.keep_users is None:
+            user = self._busy[operation.i] = self._new_user(operation.i)
+            async with user.session:
+                return await self._walk(user, operation)
+        # Nobody waits: when all have something under way, one of them does two things at once.
+        number = self._away.popleft() if self._away else self._anybody(operation.i)
+        if number not in self._kept:
+            self._kept[number] = self._new_user(number)
+        user = self._busy[operation.i] = self._kept[number]
+        user.doing += 1
+        try:
             return await self._walk(user, operation)
+        finally:
+            user.doing -= 1
+            if not user.doing:
+                self._away.append(number)
 
     def notes_of(self, operation: Operation, outcome: str, now: int) -> Iterable[dict[str, Any]]:
         """The notes of the steps that were taken, and one for each recording step that was not, or never ended."""
+        user = self._busy.pop(operation.i, None)
         notes = list(operation.notes)
         if not self._recording:
             return notes
         missing = [step.noting for step in self._steps if step.noting is not None][len(notes) :]
-        number = self._number(operation.i)
-        row = self._kept[number].row if number in self._kept else self._row(number)
+        row = user.row if user is not None else self._row(self._anybody(operation.i))
         call_id = self.id_of(operation.i)
         at = (operation.sent or operation.start, now)
         return notes + [
@@ -123,13 +144,9 @@ class SessionDriver(TaskDriver):
             return PROTOCOL
         return super().explain(error, operation)
 
-    def _number(self, i: int) -> int:
-        """Whose turn arrival i is: users come back in turn, and each lives in one worker, with one set of cookies."""
-        keep = self._request.keep_users
-        if keep is None:
-            return i
-        mine = share(keep, self.stripe, self.stripes)
-        return self.stripe + self.stripes * (i // self.stripes % mine) if mine else i % keep
+    def _anybody(self, i: int) -> int:
+        numbers = self.numbers()
+        return numbers[i // self.stripes % len(numbers)] if numbers else i
 
     def _row(self, number: int) -> dict[str, str]:
         return {"user": str(number), **row_of(self._request.steps[0].data, number)}

@@ -86,6 +86,7 @@ class WebSocketDriver(TaskDriver):
         operation.has_turn()
         if request.login is not None:
             operation.is_sending()
+            operation.is_sending()
             refused, found = await self._log_in(request.login, operation, row)
             if refused is not None:
                 return refused

@@ -158,7 +158,7 @@ def test_users_who_come_back_live_in_one_worker_each(keep: int, stripes: int) ->
     for stripe in range(stripes):
         recorder = Recorder(stream, PHASES, stripe, lambda _: None)
         driver = SessionDriver(stream, recorder, stripe=stripe, stripes=stripes, run_id="r")
-        for i in range(stripe, 50 * stripes, stripes):
-            homes.setdefault(driver._number(i), set()).add(stripe)
+        for number in driver.numbers():
+            homes.setdefault(number, set()).add(stripe)
     assert set(homes) == set(range(keep))
     assert keep < stripes or all(len(home) == 1 for home in homes.values())

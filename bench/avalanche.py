@@ -12,11 +12,13 @@ import os
 import resource
 import subprocess
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 from bench import peers
 from bench.drive import S, drive, stream_of
-from bench.rows import Row, compared, median, skipped
+from bench.neighbours import Neighbours
+from bench.rows import Row, compared, skipped
 from bench.target import target_core
 from resilience.load.model import Herd
 from resilience.load.requests import WebSocketRequest
@@ -38,16 +40,17 @@ def main(rounds: int = 5) -> list[Row]:
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # k6 inherits it
     ours: list[float] = []
     theirs: dict[int, list[float]] = {vus: [] for vus in VUS}
-    with _server(Path(k6).with_name("python")) as (url, token):
+    neighbours = Neighbours()
+    with _server(Path(k6).with_name("python")) as (pid, url, token):
         for _ in range(rounds):
-            ours.append(_ours(url, token))
+            ours.append(neighbours.quietly(partial(_ours, url, token), [pid]))
             for vus, figures in theirs.items():
-                figures.append(_k6(k6, url, token, vus))
+                figures.append(neighbours.quietly(partial(_k6, k6, url, token, vus), [pid]))
     rows = []
     for vus, figures in theirs.items():
         what = f"k6, {vus} virtual user{'s' if vus > 1 else ''}"
-        rows.append(compared(name, median(ours), median(figures), what, UNIT, rounds, at_least=1.0))
-    return rows
+        rows.append(compared(name, ours, figures, what, UNIT, at_least=1.0))
+    return [*rows, skipped("WebSockets, neighbours", neighbours.told(), rounds)]
 
 
 def _ours(url: str, token: str) -> float:
@@ -62,7 +65,7 @@ def _ours(url: str, token: str) -> float:
     driven = drive(stream, seconds=3)
     if driven.total.counts["ok"] != USERS:
         raise RuntimeError(f"not everybody arrived: {driven.total.counts}")
-    last = max(done for _, _, _, _, _, done, *_ in driven.calls())
+    last: int = max(done for _, _, _, _, _, done, *_ in driven.calls())
     return USERS * S / (last - driven.epoch_ns - _DUE_NS)
 
 
@@ -77,13 +80,13 @@ def _k6(program: str, url: str, token: str, vus: int) -> float:
 
 
 @contextlib.contextmanager
-def _server(python: Path) -> Iterator[tuple[str, str]]:
+def _server(python: Path) -> Iterator[tuple[int, str, str]]:
     command = [str(python), str(peers.SCRIPTS / "echo_server.py")]
     with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
         try:
             os.sched_setaffinity(process.pid, target_core())
             assert process.stdout is not None
             said = json.loads(process.stdout.readline())
-            yield f"ws://127.0.0.1:{said['port']}/", said["token"]
+            yield process.pid, f"ws://127.0.0.1:{said['port']}/", said["token"]
         finally:
             process.kill()

@@ -11,11 +11,11 @@ is wrk with one connection.
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any
 
 from bench import peers
 from bench.drive import S, drive, stream_of
-from bench.rows import Row, compared, median, skipped
+from bench.neighbours import Neighbours
+from bench.rows import Row, compared, skipped
 from bench.target import target
 from resilience.load.model import Closed, RateSegment, Shape
 
@@ -32,6 +32,14 @@ _CASES: dict[str, tuple[Shape, int, bool]] = {
     "one": (Closed(1, 0, 0, _SPAN), 1, False),
     "open": ((RateSegment(0, _SPAN, OPEN_RATE, OPEN_RATE),), USERS, False),
 }
+_PEERS: dict[str, tuple[str, Callable[..., peers.Cost], dict[str, int]]] = {
+    "wrk": ("wrk", peers.wrk, {"connections": USERS}),
+    "wrk one": ("wrk", peers.wrk, {"connections": 1}),
+    "k6": ("k6", peers.k6, {"users": USERS}),
+    "locust": ("locust", peers.locust, {"users": USERS}),
+}
+_TURNS = ("calls", "wrk", "crowd", "k6", "locust", "one", "wrk one", "open")
+"""The order within a round."""
 _LINES = (
     # our case, what it is, the peer, what it is, and how the ratio should be
     ("crowd", f"{USERS} users without pause", "wrk", f"wrk, {USERS} connections", 0.7),
@@ -44,39 +52,38 @@ _LINES = (
 
 
 def main(rounds: int = 5) -> list[Row]:
-    """The rows of this benchmark: medians of `rounds` rounds."""
-    others = _peers()
-    figures: dict[str, list[float]] = {name: [] for name in (*_CASES, *others)}
+    """The rows of this benchmark: medians of `rounds` rounds, in which those that are compared have their turns side by side."""
+    figures: dict[str, list[float]] = {name: [] for name in _TURNS}
+    neighbours = Neighbours()
     with target() as served:
+        takes = _takes(served.url)
         for _ in range(rounds):
-            for name in _CASES:
-                figures[name].append(_ours(served.url, name))
-            for name, cost in others.items():
-                figures[name].append(cost(served.url).per_cpu_s)
+            for name in _TURNS:
+                if name in takes:
+                    figures[name].append(neighbours.quietly(takes[name], [served.pid]))
     rows = []
     for case, what, peer, peer_name, goal in _LINES:
         name = f"http on {served.name}, {what}"
-        if peer not in figures:
+        if figures[peer]:
+            rows.append(compared(name, figures[case], figures[peer], peer_name, UNIT, at_least=goal))
+        else:
             rows.append(skipped(f"{name}, against {peer}", f"{peer.split()[0]} is not installed", rounds))
-            continue
-        ours, theirs = median(figures[case]), median(figures[peer])
-        rows.append(compared(name, ours, theirs, peer_name, UNIT, rounds, at_least=goal))
+    rows.append(skipped("http, neighbours", neighbours.told(), rounds))
     return rows
 
 
-def _peers() -> dict[str, Callable[[str], peers.Cost]]:
-    runs: dict[str, tuple[str, Callable[..., peers.Cost], dict[str, Any]]] = {
-        "wrk": ("wrk", peers.wrk, {"connections": USERS}),
-        "wrk one": ("wrk", peers.wrk, {"connections": 1}),
-        "k6": ("k6", peers.k6, {"users": USERS}),
-        "locust": ("locust", peers.locust, {"users": USERS}),
-    }
-    found: dict[str, Callable[[str], peers.Cost]] = {}
-    for name, (program, cost, arguments) in runs.items():
+def _takes(url: str) -> dict[str, Callable[[], float]]:
+    """How each figure is taken; peers that are not here are left out."""
+    takes: dict[str, Callable[[], float]] = {case: partial(_ours, url, case) for case in _CASES}
+    for name, (program, cost, arguments) in _PEERS.items():
         path = peers.find(program)
         if path is not None:
-            found[name] = partial(cost, path, seconds=SECONDS, **arguments)
-    return found
+            takes[name] = partial(_theirs, cost, path, url, arguments)
+    return takes
+
+
+def _theirs(cost: Callable[..., peers.Cost], path: str, url: str, arguments: dict[str, int]) -> float:
+    return cost(path, url, seconds=SECONDS, **arguments).per_cpu_s
 
 
 def _ours(url: str, case: str) -> float:

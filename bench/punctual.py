@@ -5,8 +5,11 @@ from one worker: lag, the time from when a request was due to when it was starte
 target is nginx on another core.
 """
 
+from functools import partial
+
 from bench.drive import S, drive, stream_of
-from bench.rows import Row, measured
+from bench.neighbours import Neighbours
+from bench.rows import Row, measured, skipped
 from bench.target import target
 from resilience.load.model import Herd, RateSegment
 
@@ -22,10 +25,11 @@ def main(rounds: int = 5) -> list[Row]:
     spreads: list[float] = []
     lags: list[float] = []
     longest: list[float] = []
+    neighbours = Neighbours()
     with target() as served:
         for _ in range(rounds):
-            spreads.append(_spread_ms(served.url))
-            lag_ms, max_ms = _lag_ms(served.url)
+            spreads.append(neighbours.quietly(partial(_spread_ms, served.url), [served.pid]))
+            lag_ms, max_ms = neighbours.quietly(partial(_lag_ms, served.url), [served.pid])
             lags.append(lag_ms)
             longest.append(max_ms)
     unit = "ms from the first to the last write"
@@ -34,6 +38,7 @@ def main(rounds: int = 5) -> list[Row]:
         measured(
             f"lag p99 at {RATE:.0f}/s from one worker", lags, "ms", at_most=LAG_MS, longest_ms=max(longest)
         ),
+        skipped("punctuality, neighbours", neighbours.told(), rounds),
     ]
 
 

@@ -14,25 +14,24 @@ median = statistics.median
 
 def compared(
     name: str,
-    ours: float,
-    peer: float,
+    ours: Sequence[float],
+    peer: Sequence[float],
     peer_name: str,
     unit: str,
-    rounds: int,
     *,
     at_least: float | None = None,
     **more: Any,
 ) -> Row:
-    """Ours against a peer's; `at_least` is the goal of the ratio ours / peer."""
-    ratio = ours / peer if peer else float("nan")
+    """Ours against a peer's, round by round: medians, and the median of the rounds' ratios; `at_least` is the ratio's goal."""
+    ratio = median(mine / its if its else float("nan") for mine, its in zip(ours, peer, strict=True))
     row: Row = {
         "name": name,
-        "ours": rounded(ours),
-        "peer": rounded(peer),
+        "ours": rounded(median(ours)),
+        "peer": rounded(median(peer)),
         "peer_name": peer_name,
         "ratio": round(ratio, 3),
         "unit": unit,
-        "rounds": rounds,
+        "rounds": len(ours),
         **more,
     }
     if at_least is not None:

@@ -72,7 +72,7 @@ class Link(asyncio.Protocol):
         self._answer: ResponseReader | None = ResponseReader()
         self._frames = FrameReader()
         self._messages: deque[str | bytes] = deque()
-        self._opened: asyncio.Future[None] = loop.create_future()
+        self._opened: asyncio.Future[LinkError | None] = loop.create_future()
         self._gone: asyncio.Future[None] = loop.create_future()
         self._waiter: asyncio.Future[None] | None = None
         self._writable: asyncio.Future[None] | None = None
@@ -110,10 +110,13 @@ class Link(asyncio.Protocol):
             lambda: link, name, port, ssl=tls, server_hostname=name if tls is not None else None
         )
         try:
-            await link._opened
+            # A result, never an exception: who was cancelled before asks for neither, and asyncio would complain.
+            error = await link._opened
         except BaseException:
             link._abort()
             raise
+        if error is not None:
+            raise error
         return link
 
     async def recv(self) -> str | bytes:
@@ -164,7 +167,7 @@ class Link(asyncio.Protocol):
         if answer is not None and answer.close():
             self._refuse(RefusedError(answer.status))  # an answer whose end is that of the connection
         elif not self._opened.done():
-            self._opened.set_exception(HungUpError("the connection ended before the handshake did"))
+            self._opened.set_result(HungUpError("the connection ended before the handshake did"))
         if not self._gone.done():
             self._gone.set_result(None)
         self.resume_writing()
@@ -245,7 +248,7 @@ class Link(asyncio.Protocol):
 
     def _refuse(self, error: LinkError) -> None:
         if not self._opened.done():
-            self._opened.set_exception(error)
+            self._opened.set_result(error)
         self._over(ABNORMAL)
         self._abort()
 

@@ -36,7 +36,8 @@ def test_example_project_passes_on_two_workers(example: Path) -> None:
     """Five tests on the project's own breaker, side by side; nothing is left behind."""
     ended = run_project(example, "-q", "-n", "2")
     assert (ended.code, "5 passed" in ended.output) == (0, True), ended.output
-    assert not list((example / "state").rglob("*.journal"))
+    assert not list((example / "state/sessions").glob("*.jsonl"))
+    assert len(list((example / "state/done").glob("*.jsonl"))) == 2, "each worker had a journal of its own"
     assert not (example / ".chaos-spike").exists()
 
 
@@ -60,8 +61,16 @@ def test_example_project_fails_with_a_readable_timeline_when_its_breaker_is_brok
     assert "R3" in page.read_text()
     history = page.parent / "history-prices.jsonl"
     assert history.read_text().startswith('{"kind":"boot"')
-    again = ["resilience.cli.main", "verify-trace", str(history), "--spec", str(page.parent / "spec-prices.yaml")]
-    judged = subprocess.run([sys.executable, "-m", *again], capture_output=True, text=True, cwd=ROOT, check=False)
+    again = [
+        "resilience.cli.main",
+        "verify-trace",
+        str(history),
+        "--spec",
+        str(page.parent / "spec-prices.yaml"),
+    ]
+    judged = subprocess.run(
+        [sys.executable, "-m", *again], capture_output=True, text=True, cwd=ROOT, check=False
+    )
     assert (judged.returncode, "R3" in judged.stdout) == (1, True), judged.stdout + judged.stderr
 
 
@@ -153,6 +162,23 @@ def test_guardian_ends_what_lasts_too_long(chaos, upstream):
         assert connects((proxy.host, proxy.port))
         fault.heal()
 
+def test_recovers(chaos, upstream):
+    import pybreaker
+    breaker = pybreaker.CircuitBreaker(fail_max=2, reset_timeout=0.1)
+    with chaos.proxy(upstream) as proxy:
+        watched = chaos.watch(breaker)
+        def connect():
+            socket.create_connection((proxy.host, proxy.port), 2).close()
+        with chaos.fault(proxy, down()), chaos.expect_opens(watched, within=1):
+            watched.drive(breaker.call, connect, times=4)
+        with chaos.expect_recovers(watched, within=1):
+            watched.drive(breaker.call, connect, until="closed", within=5)
+        with pytest.raises(AssertionError, match="was not half_open within 0.1 s: it is closed"):
+            watched.wait_for("half-open", within=0.1)
+    assert watched.states == ("open", "half_open", "closed")
+    assert chaos.watch(breaker) is watched
+    watched.assert_conforms(require=["R1", "R4", "R5"])
+
 def test_says_what_it_needs(chaos, tmp_path):
     with pytest.raises(ChaosSetupError, match="chaos_target"):
         chaos.load.http("/relative", rate=1)
@@ -170,8 +196,18 @@ def test_says_what_it_needs(chaos, tmp_path):
 
 def test_plugin_heals_what_is_forgotten_and_takes_foreign_proxies(tmp_path: Path) -> None:
     """A forgotten fault fails its own test and no other; toxiproxy-python and containers serve as proxies."""
-    ended = run_project(write_project(tmp_path, test_mixed=MIXED), "-q")
-    assert "7 passed" in ended.output, ended.output
+    pytest.importorskip("pybreaker")
+    ended = run_project(
+        write_project(tmp_path, test_mixed=MIXED), "-q", "--chaos-keep", "--chaos-report", "kept"
+    )
+    assert "8 passed" in ended.output, ended.output
+    kept = tmp_path / "kept/test_mixed.py_test_recovers"
+    assert {path.name for path in kept.iterdir()} >= {
+        "report.html",
+        "history-breaker-1.jsonl",
+        "spec-breaker-1.yaml",
+    }
+    assert "PASS" in (kept / "report.html").read_text()
     assert "1 error" in ended.output
     assert "the fault forgotten was left in place (healed now)" in ended.output
     assert "ERROR test_mixed.py::test_leaves_a_fault" in ended.output

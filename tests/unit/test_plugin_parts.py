@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ast
 import importlib
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -10,10 +12,14 @@ from pathlib import Path
 import pytest
 
 from resilience.breaker.observation import Call, Fault, Interval, Observation, Transition
+from resilience.pytest_plugin.achaos import AsyncChaos
+from resilience.pytest_plugin.chaos import Chaos
 from resilience.pytest_plugin.errors import ChaosSetupError
 from resilience.pytest_plugin.layers import admin_url_of
+from resilience.pytest_plugin.specs import Spec
 from resilience.pytest_plugin.timeline import Violation, draw_timeline
 from resilience.pytest_plugin.toxics import down, latency, toxic
+from resilience.pytest_plugin.watching import Watched
 
 S = 1_000_000_000
 ROOT = Path(__file__).parents[2]
@@ -104,3 +110,22 @@ def test_plugin_module_offers_what_tests_import_and_imports_nothing_before() -> 
     code = "import sys, chaos_spike_pytest; print({m.split('.')[0] for m in sys.modules} & {'resilience', 'faults', 'aiohttp'})"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
+
+
+def test_documented_snippets_are_python_and_import_what_there_is() -> None:
+    """Each block of docs/pytest.md compiles, and takes from the plugin only what the plugin offers."""
+    plugin = importlib.import_module("chaos_spike_pytest")
+    blocks = re.findall(
+        r"```python\n(.*?)```", (ROOT / "docs/pytest.md").read_text(encoding="utf-8"), re.DOTALL
+    )
+    assert len(blocks) >= 4
+    for block in blocks:
+        for node in ast.walk(ast.parse(block)):
+            if isinstance(node, ast.ImportFrom) and node.module == "chaos_spike_pytest":
+                assert {alias.name for alias in node.names} <= plugin._OFFERED
+            if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+                owner = {"chaos": Chaos, "achaos": AsyncChaos, "watched": Watched, "Spec": Spec}.get(
+                    node.value.id
+                )
+                made_in_init = {"load", "violations", "spec", "name"}
+                assert owner is None or hasattr(owner, node.attr) or node.attr in made_in_init, node.attr

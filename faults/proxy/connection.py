@@ -26,7 +26,7 @@ from faults.proxy.quirks import NO_QUIRKS, Quirks
 from faults.proxy.sides import Hold, Observer, Side
 from faults.proxy.store import StoredToxic
 from faults.proxy.turns import Turns
-from faults.toxics.base import Ending, Sharing
+from faults.toxics.base import Ending, is_sharing
 from faults.toxics.reset_peer import ResetPeer
 from faults.toxics.timeout import Timeout
 
@@ -51,7 +51,7 @@ class ConnectionOptions:
 
     def shared_of(self, stored: StoredToxic) -> Any:
         """Return what the states of that toxic share; None for most."""
-        if not isinstance(stored.toxic, Sharing):
+        if not is_sharing(stored.toxic):
             return None
         if stored.order not in self.shared:
             self.shared[stored.order] = stored.toxic.share()

@@ -29,7 +29,7 @@ from faults.proxy.dial import Dialler
 from faults.proxy.ports import BACKLOG, Port
 from faults.proxy.sides import Observer
 from faults.proxy.store import StoredToxic
-from faults.toxics.base import Gate
+from faults.toxics.base import is_gate
 
 __all__ = ["Listener"]
 
@@ -160,7 +160,7 @@ class Listener:
         self._spread = None
 
     def _follow_gates(self) -> None:
-        orders = {toxic.order: self._accepted for toxic in self._toxics if isinstance(toxic.toxic, Gate)}
+        orders = {toxic.order: self._accepted for toxic in self._toxics if is_gate(toxic.toxic)}
         self._base = {order: self._base.get(order, accepted) for order, accepted in orders.items()}
         for order in self._options.shared.keys() - {toxic.order for toxic in self._toxics}:
             del self._options.shared[order]
@@ -171,7 +171,7 @@ class Listener:
 
     def _is_shut(self) -> bool:
         return any(
-            isinstance(stored.toxic, Gate) and stored.toxicity >= 1 and stored.toxic.is_shut()
+            is_gate(stored.toxic) and stored.toxicity >= 1 and stored.toxic.is_shut()
             for stored in self._toxics
         )
 
@@ -179,7 +179,7 @@ class Listener:
         """Ask the gates; the first that turns the connection away is noted."""
         for stored in self._toxics:
             gate = stored.toxic
-            if not isinstance(gate, Gate) or not gate.refuses(connection.number - self._base[stored.order]):
+            if not is_gate(gate) or not gate.refuses(connection.number - self._base[stored.order]):
                 continue
             if connection.dice(stored).random() < stored.toxicity:
                 log = self._options.log

@@ -38,12 +38,12 @@ from faults.toxics.base import (
     Event,
     Finish,
     Reply,
-    Sharing,
     Toxic,
     Updated,
     Wake,
     WakeAt,
-    Watcher,
+    is_sharing,
+    is_watcher,
 )
 
 __all__ = [
@@ -149,7 +149,7 @@ def seen(chain: Chain, data: bytes, now_ns: int) -> _Step:
     for index in range(len(stages)):
         stage = stages[index]
         toxic = stage.toxic
-        if stage.finished or not isinstance(toxic, Watcher):
+        if stage.finished or not is_watcher(toxic):
             continue
         passed_on: list[Data | End] = []
         state, effects = toxic.seen(stage.state, data, now_ns)
@@ -178,7 +178,7 @@ def attach(
     index = next((i for i, stage in enumerate(stages) if stage.order > order), len(stages))
     ended = index > 0 and stages[index - 1].finished
     state = toxic.start(rng)
-    if shared is not None and isinstance(toxic, Sharing):
+    if shared is not None and is_sharing(toxic):
         state = toxic.join(state, shared)
     stages.insert(index, Stage(key, order, toxic, state, finished=ended or chain.finished))
     return _settle(chain, stages, _run(stages, index, (Attached(added_ns),), now_ns))
@@ -292,7 +292,7 @@ def _settle(chain: Chain, stages: list[Stage], out: list[Output]) -> _Step:
         outputs.append(Resume())
         paused = False
     watches = (
-        any(isinstance(stage.toxic, Watcher) for stage in stages)
+        any(is_watcher(stage.toxic) for stage in stages)
         if len(stages) != len(chain.stages)
         else chain.watches
     )

@@ -65,6 +65,10 @@ class FaultHandle:
         """Put it in; return when the proxy shows it. Raises ChaosSetupError, with nothing left in place."""
         if self._ids:
             raise ChaosSetupError(f"the fault {self.name} is in place already")
+        if self.on_ns is not None:
+            raise ChaosSetupError(
+                f"the fault {self.name} is over; a second one is another `chaos.fault(...)`"
+            )
         self._faults.inject(self)
 
     def heal(self) -> None:

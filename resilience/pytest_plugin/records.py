@@ -33,6 +33,9 @@ pre{{overflow:auto;padding:1rem;border:1px solid}}td,th{{text-align:left;padding
 def write_record(folder: Path, title: str, chaos: Chaos, timeline: str, *, failure: str = "") -> Path:
     """Write a test's record into `folder`; the page's path. Raises OSError."""
     folder.mkdir(parents=True, exist_ok=True)
+    ignore = folder.parent / ".gitignore"
+    if not ignore.exists():
+        ignore.write_text("# Records of chaos tests; made by chaos-spike.\n*\n", encoding="utf-8")
     tables: list[str] = []
     verdicts: dict[str, Any] = {}
     breakers: dict[str, Watched | JudgedBreaker] = {**chaos.watched, **chaos.judged}

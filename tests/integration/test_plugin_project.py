@@ -161,6 +161,8 @@ def test_guardian_ends_what_lasts_too_long(chaos, upstream):
             time.sleep(0.05)
         assert connects((proxy.host, proxy.port))
         fault.heal()
+        with pytest.raises(ChaosSetupError, match="another"):
+            fault.inject()
 
 def test_recovers(chaos, upstream):
     import pybreaker

@@ -53,6 +53,8 @@ class WebSocketDriver(TaskDriver):
         self._judge = None if login is None else AnswerJudge(login)
         self._connector: aiohttp.TCPConnector | None = None
         self._held: dict[asyncio.Task[None], SocketUser] = {}
+        self._here: set[SocketUser] = set()
+        """Users with an open socket, those who are just being welcomed included."""
         self._closing: set[asyncio.Task[None]] = set()
         self._ends: deque[int] = deque()
         """When each user who has arrived wants to leave, in the order of arrival."""
@@ -86,7 +88,6 @@ class WebSocketDriver(TaskDriver):
         operation.has_turn()
         if request.login is not None:
             operation.is_sending()
-            operation.is_sending()
             refused, found = await self._log_in(request.login, operation, row)
             if refused is not None:
                 return refused
@@ -104,13 +105,16 @@ class WebSocketDriver(TaskDriver):
         except RefusedError as error:
             operation.is_sending()
             return Answer(unexpected(error.status), error.status)
+        except ConnectionRefusedError:
+            return Answer(CONNECT)  # also after a login, which has been sent
         operation.is_connected()
+        self._here.add(user)
         return await self._arrive(user, operation, until)
 
     def give_up(self, now: int) -> None:
         """End everything under way as unfinished; whoever stays has stayed until now."""
         super().give_up(now)
-        for user in self._held.values():
+        for user in self._here:
             user.leave(now, lost=False, code=None)
 
     async def release(self) -> None:
@@ -148,15 +152,13 @@ class WebSocketDriver(TaskDriver):
 
     async def _arrive(self, user: SocketUser, operation: Operation, until: int) -> Answer:
         """The welcome and the first messages; afterwards the user stays, or is gone."""
-        held = False
+        held = lost = False
         code: int | None = None
-        lost = True
         try:
             operation.is_sending()
             await user.greet()
             if user.first_ns is not None:
                 operation.first = user.first_ns
-            lost = False
             if self._request.hold_ns:
                 held = True
                 task = asyncio.create_task(self._stay(user, until))
@@ -164,13 +166,14 @@ class WebSocketDriver(TaskDriver):
                 task.add_done_callback(lambda done: self._held.pop(done, None) and None)
             return Answer(OK, _SWITCHED)
         except WrongMessageError:
-            lost = False
             return Answer(WRONG_DATA, _SWITCHED)
         except LinkLostError as closed:
             code = closed.code
+            lost = True
             return Answer(closed_outcome(code), code)
         finally:
             if not held:
+                self._here.discard(user)
                 user.leave(monotonic_ns(), lost=lost, code=code)
                 # Not awaited: the closing handshake is no part of the operation.
                 task = asyncio.create_task(user.close())
@@ -185,6 +188,7 @@ class WebSocketDriver(TaskDriver):
                 if sound or self._request.reconnect_ns is None or not await user.come_back(until):
                     return
         finally:
+            self._here.discard(user)
             await user.close()
 
 

@@ -26,6 +26,8 @@ _NS: Final = 10**9
 _REMEMBERED: Final = 1_000
 """Latencies, and heard pushes, of one socket that its note can hold."""
 _NEVER_NS: Final = 2**62
+_LEAST_WAIT_NS: Final = 10_000_000
+"""Between two tries to come back: a target that refuses at once must not keep the generator busy."""
 
 
 class WrongMessageError(Exception):
@@ -144,7 +146,7 @@ class SocketUser:
 
     async def come_back(self, until_ns: int) -> bool:
         """Arrive again after having been lost, as soon as the target lets us; False when the stay is over before that."""
-        wait_ns = self._request.reconnect_ns or 0
+        wait_ns = max(self._request.reconnect_ns or 0, _LEAST_WAIT_NS)
         while monotonic_ns() + wait_ns < until_ns:
             await asyncio.sleep(wait_ns / _NS)
             self._forget()

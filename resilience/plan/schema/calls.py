@@ -170,7 +170,7 @@ class WebSocketLoad(Call):
     messages: Messages | None = None
     pushes: Pushes | None = None
     close: Annotated[int, Field(ge=1000, le=4999)] | None = None
-    reconnect: DurationNs | None = None
+    reconnect: PositiveNs | None = None
     record: bool = False
     data: Rows = None
     variables: dict[Name, str] = {}

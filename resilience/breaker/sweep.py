@@ -31,7 +31,7 @@ from resilience.breaker.spec import BreakerSpec
 from resilience.breaker.tokens import Token, Tokens
 from resilience.breaker.window import Count
 
-CAP = 4096
+CAP = 1024
 _BOTH = (False, True)
 
 

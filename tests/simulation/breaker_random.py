@@ -9,8 +9,8 @@ from typing import Any
 from breaker_world import MS, Answer, Model, S, World
 
 
-def random_world(seed: int) -> tuple[World, dict[str, Any]]:
-    """A correct breaker in a random world, and the specification that it keeps."""
+def random_world(seed: int, *, calls_most: int | None = None) -> tuple[World, dict[str, Any]]:
+    """A correct breaker in a random world, and the specification that it keeps; `calls_most` cuts its traffic short."""
     rng = random.Random(seed)
     model = Model(
         failures=rng.randint(1, 6),
@@ -64,7 +64,7 @@ def random_world(seed: int) -> tuple[World, dict[str, Any]]:
     world = World(
         model,
         dependency,
-        calls,
+        calls[:calls_most],
         timeout_ns=None if timeout is None else timeout * MS,
         seed=seed,
         hop_ns=(0, rng.choice([0, 1, 5, 15]) * MS),

@@ -1,6 +1,7 @@
 """Properties over random correct breakers: no false alarm, and less certainty never makes a verdict worse than unknown.
 
-BREAKER_RUNS in the environment sets how many breakers are tried (default 12).
+BREAKER_RUNS in the environment sets how many breakers are tried at full length (default 12); many more are tried briefly, and
+`make soundness` tries 10,000.
 """
 
 from __future__ import annotations
@@ -42,6 +43,18 @@ def test_breaker_correct_never_fails(evidence: str, batch: int) -> None:
             for rule in instance.rules.values():
                 assert rule.verdict is not Verdict.FAIL, (seed, mapping, rule.reason, rule.witness)
                 assert "checker error" not in rule.reason, (seed, rule.reason)
+
+
+@pytest.mark.parametrize("batch", range(6))
+def test_breaker_correct_never_fails_briefly(batch: int) -> None:
+    """Hundreds of random correct breakers under sixty calls each."""
+    for seed in range(100_000 + batch * 40, 100_000 + (batch + 1) * 40):
+        world, mapping = random_world(seed, calls_most=60)
+        history = world.run()
+        for kinds in EVIDENCE.values():
+            report = verify(only(history, *kinds) if kinds else history, BreakerSpec.from_mapping(mapping))
+            wrong = [r for i in report.instances for r in i.rules.values() if r.verdict is Verdict.FAIL]
+            assert wrong == [], (seed, mapping)
 
 
 # Worlds that once made a rule fail: stalls that stretch calls, windows that trip on a success, few rejections.

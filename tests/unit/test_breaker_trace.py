@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from resilience.breaker.dialects import DIALECTS
-from resilience.breaker.history import HistoryError, parse_jsonl
-from resilience.breaker.report import rule_order
+from resilience.breaker.history import HistoryError
+from resilience.breaker.report import Verdict, rule_order
 from resilience.breaker.rules import ALL
 from resilience.breaker.spec import KEYS, SpecError
 from resilience.breaker.trace import render, verify_trace
@@ -88,11 +88,23 @@ def test_breaker_docs_show_every_key_and_rule() -> None:
     assert [rule.id for rule in ALL if f"| {rule.id} {rule.title} |" not in text] == []
 
 
-def test_breaker_docs_example_history_is_understood() -> None:
-    """The example of the history format parses."""
+def test_breaker_docs_example_history_gets_the_verdict_that_it_says() -> None:
+    """The example of the history format is judged as the page says, and the change it suggests fails."""
     text = (DOCS / "history-format.md").read_text(encoding="utf-8")
     (block,) = re.findall(r"```json\n(.*?)```", text, re.DOTALL)
-    assert len(parse_jsonl(block)) == 8
+    report, code = verify_trace(block, SPEC)
+    passed = [r.rule for r in report.instances[0].rules.values() if r.verdict is Verdict.PASS]
+    assert (code, passed) == (
+        0,
+        ["R1", "R3", "R4", "R5", "R6", "R8", "R10", "R12", "R15", "R16", "R17"],
+    )
+    fifth = '"id":5,"start":2.250,"end":2.253,"outcome":"rejected"'
+    assert fifth in block
+    arrival = '{"kind":"arrival","breaker":"pricing","instance":"gw-1","id":5,"at":2.251}\n'
+    report, code = verify_trace(block.replace(fifth, fifth.replace("rejected", "ok")) + arrival, SPEC)
+    rule = report.instances[0].rules["R4"]
+    assert (code, rule.verdict) == (1, Verdict.FAIL)
+    assert "941" in rule.reason
 
 
 def test_breaker_docs_show_every_dialect() -> None:

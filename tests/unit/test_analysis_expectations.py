@@ -239,3 +239,17 @@ def test_metastable_check_needs_a_probe_to_accuse(
     found = judged(tmp_path, expect, failing=failing)
     assert found["verdict"] == verdict
     assert said in found["observed"]
+
+
+@pytest.mark.parametrize(
+    ("figures", "verdict"),
+    [
+        ('shed: "== 0%", unanswered: "== 0%"', "pass"),
+        ('told_p99: "< 1s"', "fail"),
+        ('errors: "< 6%"', "pass"),
+    ],
+)
+def test_load_check_tells_refusals_from_silence(tmp_path: Path, figures: str, verdict: str) -> None:
+    """Calls that failed are neither shed nor unanswered; when nobody knows how long they took, that is no short time."""
+    expect = f"{{load: orders, phase: spike, {figures}}}"
+    assert judged(tmp_path, expect, failing=range(12, 13))["verdict"] == verdict

@@ -15,6 +15,7 @@ from resilience.analysis.evidence import RunEvidence
 from resilience.analysis.findings import Findings
 from resilience.analysis.judgement import FAIL, PASS, Judgement
 from resilience.metrics.fold import Bin
+from resilience.metrics.histogram import Histogram
 from resilience.metrics.outcomes import (
     CONNECT,
     DEGRADED,
@@ -66,6 +67,16 @@ def response_quantile_ns(found: Bin, q: float) -> float:
     return float(times.quantile(q * offered / times.count) or 0)
 
 
+def _told_p99_ns(window: Window) -> float:
+    """How long callers waited for anything, an answer, a refusal or their own time-out; what never ended is longer than that."""
+    times = Histogram()
+    for kind in ("r", "shed_r", "failed_r"):
+        times.add(window.total.histograms[kind])
+    if not times.count or 0.99 * window.offered > times.count:
+        return math.inf
+    return float(times.quantile(0.99 * window.offered / times.count) or 0)
+
+
 def _share(count: Callable[[Bin], int]) -> Callable[[Window], float]:
     return lambda window: count(window.total) / window.offered
 
@@ -92,6 +103,7 @@ FIGURES: Mapping[str, Figure] = {
     "protected": Figure(_share(answered), format_share),
     "goodput": Figure(_share(lambda b: b.counts["good"]), format_share),
     "throughput": Figure(lambda w: answered(w.total) / w.duration_s, format_rate),
+    "told_p99": Figure(_told_p99_ns, _show_time),
     "unanswered": Figure(_share(lambda b: sum(b.counts[key] for key in UNANSWERED)), format_share),
     "shed": Figure(_share(lambda b: b.counts[SHED]), format_share),
     "shed_p99": Figure(lambda w: float(w.total.histograms["shed_r"].quantile(0.99) or 0), _show_time),

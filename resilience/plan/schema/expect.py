@@ -52,6 +52,7 @@ class LoadExpectation(Model):
     shed: ShareBound | None = None
     shed_p99: DurationBound | None = None
     unanswered: ShareBound | None = None
+    told_p99: DurationBound | None = None
 
     @model_validator(mode="after")
     def _says_something(self) -> LoadExpectation:
@@ -81,6 +82,7 @@ LOAD_FIGURES = (
     "shed",
     "shed_p99",
     "unanswered",
+    "told_p99",
 )
 
 

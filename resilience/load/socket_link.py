@@ -19,7 +19,7 @@ import hashlib
 import os
 import ssl
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final, Self, cast
 from urllib.parse import urlsplit
 
@@ -64,10 +64,11 @@ class LinkLostError(Exception):
 class Link(asyncio.Protocol):
     """A WebSocket, from `open` to `close`."""
 
-    def __init__(self, request: bytes, accept: bytes) -> None:
+    def __init__(self, request: bytes, accept: bytes, on_write: Callable[[], None] | None = None) -> None:
         loop = asyncio.get_running_loop()
         self._request = request
         self._accept = accept
+        self._on_write = on_write
         self._transport: asyncio.Transport | None = None
         self._answer: ResponseReader | None = ResponseReader()
         self._frames = FrameReader()
@@ -90,8 +91,9 @@ class Link(asyncio.Protocol):
         *,
         subprotocols: Sequence[str] = (),
         tls: ssl.SSLContext | None = None,
+        on_write: Callable[[], None] | None = None,
     ) -> Self:
-        """Connect and shake hands. Raises OSError, RefusedError, HungUpError, LinkError."""
+        """Connect and shake hands; `on_write` is told when that begins. Raises OSError, RefusedError, HungUpError, LinkError."""
         parts = urlsplit(url)
         key = base64.b64encode(os.urandom(16))
         accept = base64.b64encode(hashlib.sha1(key + _MAGIC, usedforsecurity=False).digest())
@@ -103,7 +105,7 @@ class Link(asyncio.Protocol):
         lines = "".join(f"{name}: {value}\r\n" for name, value in fields)
         if lines.count("\n") != len(fields):
             raise ValueError("a header of the handshake holds a line break")
-        link = cls(f"GET {path} HTTP/1.1\r\n{lines}\r\n".encode("latin-1"), accept)
+        link = cls(f"GET {path} HTTP/1.1\r\n{lines}\r\n".encode("latin-1"), accept, on_write)
         port = parts.port or (80 if tls is None else 443)
         name = parts.hostname or ""
         await asyncio.get_running_loop().create_connection(
@@ -151,6 +153,8 @@ class Link(asyncio.Protocol):
         """asyncio: connected (for TLS: after its handshake)."""
         self._transport = cast("asyncio.Transport", transport)
         self._transport.write(self._request)
+        if self._on_write is not None:
+            self._on_write()
 
     def data_received(self, data: bytes) -> None:
         """asyncio: bytes came; the answer to the handshake first."""

@@ -12,7 +12,7 @@ What it deliberately does not do: log in (the driver does), compress, or send pi
 
 import asyncio
 import ssl
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from time import monotonic_ns
 from typing import Any, Final
 
@@ -78,8 +78,8 @@ class SocketUser:
         """When the first message was heard on this socket."""
         return self._first
 
-    async def open(self) -> None:
-        """The handshake. Raises as `Link.open` does."""
+    async def open(self, on_write: Callable[[], None] | None = None) -> None:
+        """The handshake; `on_write` is called when it begins. Raises as `Link.open` does."""
         request, row, i = self._request, self._row, self._i
         headers = [(name, fill(value, i, row)) for name, value in request.headers]
         self._socket = await Link.open(
@@ -87,6 +87,7 @@ class SocketUser:
             [*headers, self._id_header],
             subprotocols=request.subprotocols,
             tls=self._tls,
+            on_write=on_write,
         )
         self._opened = monotonic_ns()
         self._figures.count("opened", self._opened)

@@ -110,6 +110,10 @@ class TaskDriver(ABC):
             log.warning("load %s: %s: %s", self.stream.name, kind, error, exc_info=error)
         return WRONG_DATA
 
+    def timed_out(self, operation: Operation) -> str:
+        """The category of an operation that is past its time-out."""
+        return TIMEOUT if operation.sent or operation.connected else CONNECT
+
     def id_of(self, i: int) -> str:
         """The id of a request."""
         return request_id(self.run_id, self.stream.name, i, self.stream.correlate)
@@ -161,7 +165,7 @@ class TaskDriver(ABC):
                 break
             late.append(operation)
         for operation in late:
-            self._cut_off(operation, TIMEOUT if operation.sent or operation.connected else CONNECT, now)
+            self._cut_off(operation, self.timed_out(operation), now)
 
     def give_up(self, now: int) -> None:
         """End everything under way as unfinished."""

@@ -27,7 +27,7 @@ from resilience.load.socket_link import HungUpError, LinkError, LinkLostError, R
 from resilience.load.socket_user import SocketUser, WrongMessageError
 from resilience.load.steps import extracted, take_step
 from resilience.load.task_driver import Answer, Operation, TaskDriver
-from resilience.metrics.outcomes import CONNECT, DEGRADED, OK, PROTOCOL, RESET, WRONG_DATA
+from resilience.metrics.outcomes import CONNECT, DEGRADED, OK, PROTOCOL, RESET, TIMEOUT, WRONG_DATA
 
 _SWITCHED = 101
 _CATEGORIES: tuple[tuple[tuple[type[Exception], ...], str], ...] = (
@@ -101,9 +101,8 @@ class WebSocketDriver(TaskDriver):
             tls=self._tls,
         )
         try:
-            await user.open()
+            await user.open(operation.is_sending)
         except RefusedError as error:
-            operation.is_sending()
             return Answer(unexpected(error.status), error.status)
         except ConnectionRefusedError:
             return Answer(CONNECT)  # also after a login, which has been sent
@@ -134,6 +133,10 @@ class WebSocketDriver(TaskDriver):
                 return category
         return super().explain(error, operation)
 
+    def timed_out(self, operation: Operation) -> str:
+        """Who was never let in by a handshake never connected, whatever was sent; a login is an exchange of its own."""
+        return TIMEOUT if operation.connected or self._request.login is not None else CONNECT
+
     async def _log_in(
         self, login: HttpRequest, operation: Operation, row: Mapping[str, str]
     ) -> tuple[Answer | None, dict[str, str]]:
@@ -155,7 +158,6 @@ class WebSocketDriver(TaskDriver):
         held = lost = False
         code: int | None = None
         try:
-            operation.is_sending()
             await user.greet()
             if user.first_ns is not None:
                 operation.first = user.first_ns

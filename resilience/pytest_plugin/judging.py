@@ -22,6 +22,7 @@ from resilience.pytest_plugin.specs import read_spec
 from resilience.pytest_plugin.timeline import Violation
 
 _HOLD_S = 3.0
+_SLACK_NS = 25_000_000
 
 
 @dataclass(slots=True, eq=False)
@@ -159,7 +160,8 @@ class Run:
     ) -> float:
         """Seconds from the fault's healing until the load is as it was before it, and stays so for `hold` seconds.
 
-        The upper end of what is known (bins are seconds); infinite where the record ends before. InvalidRun where there was too
+        "As it was": as many good answers, and no more than a tenth of them slower than twice the 95th percentile before the
+        fault (or 25 ms more). The upper end of what is known (bins are seconds); infinite where the record ends before. InvalidRun where there was too
         little of the load before the fault to say what is normal.
         """
         handle = self.load(load if load is not None else self._loads[0].name).handle
@@ -184,7 +186,8 @@ def _against_baseline(handle: LoadHandle, on_s: float) -> tuple[list[SecondPoint
     if p95_ns is None:
         raise BaselineRefused("nothing was answered before the fault")
     each = [float(p95) for _, found in before if (p95 := found.histograms["r"].quantile(0.95)) is not None]
-    slow_ns = p95_ns + 3 * robust_sigma(each)
+    # The few seconds that a test has before its fault know little of the tail: what is slow must be so by some distance.
+    slow_ns = max(p95_ns + 3 * robust_sigma(each), 2 * p95_ns, p95_ns + _SLACK_NS)
     points = [
         SecondPoint(
             second=second,

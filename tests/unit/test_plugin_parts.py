@@ -4,18 +4,25 @@ from __future__ import annotations
 
 import ast
 import importlib
+import math
 import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from resilience.breaker.observation import Call, Fault, Interval, Observation, Transition
+from resilience.load.model import HttpRequest, RateSegment, Stream
+from resilience.metrics.histogram import Histogram
 from resilience.pytest_plugin.achaos import AsyncChaos
 from resilience.pytest_plugin.chaos import Chaos
-from resilience.pytest_plugin.errors import ChaosSetupError
+from resilience.pytest_plugin.errors import ChaosSetupError, InvalidRun
+from resilience.pytest_plugin.faulting import FaultHandle
+from resilience.pytest_plugin.judging import Run
 from resilience.pytest_plugin.layers import admin_url_of
+from resilience.pytest_plugin.loading import LoadHandle
 from resilience.pytest_plugin.specs import Spec
 from resilience.pytest_plugin.timeline import Violation, draw_timeline
 from resilience.pytest_plugin.toxics import down, latency, toxic
@@ -129,3 +136,47 @@ def test_documented_snippets_are_python_and_import_what_there_is() -> None:
                 )
                 made_in_init = {"load", "violations", "spec", "name"}
                 assert owner is None or hasattr(owner, node.attr) or node.attr in made_in_init, node.attr
+
+
+def second(number: int, good: int, slow_ms: float, failed: int = 0) -> dict[str, Any]:
+    """A worker's report of one second: so many good answers, each as slow as said."""
+    histogram = Histogram()
+    for _ in range(good):
+        histogram.record(round(slow_ms * 1e6))
+    counts = {
+        "offered": good + failed,
+        "ok": good,
+        "good": good,
+        "timeout": failed,
+        "attempts": good + failed,
+    }
+    return {
+        "kind": "bins",
+        "load": "x",
+        "phase": "load",
+        "s": number,
+        "first": good + failed,
+        "n": counts,
+        "r": histogram.to_json(),
+    }
+
+
+@pytest.mark.parametrize(
+    ("after_ms", "expected"),
+    [([12.0] * 5, 1.0), ([80.0, 80.0, 12.0, 12.0, 12.0], 3.0), ([80.0] * 5, math.inf)],
+)
+def test_time_to_recover_counts_from_healing_to_health_that_lasts(
+    after_ms: list[float], expected: float
+) -> None:
+    """Four seconds before, three of failures, then seconds as slow as said: the upper end of what bins can know."""
+    stream = Stream("x", (RateSegment(0, 60 * S, 20, 20),), "uniform", HttpRequest("http://x"), S, S)
+    load = LoadHandle("x", stream, "run", 1, None, epoch_ns=100 * S, stop_ns=112 * S)  # type: ignore[arg-type]
+    load.messages += [second(n, 20, 10.0) for n in range(4)] + [
+        second(n, 0, 0.0, failed=20) for n in (4, 5, 6)
+    ]
+    load.messages += [second(7 + n, 20, ms) for n, ms in enumerate(after_ms)]
+    fault = FaultHandle("f", None, (), 60.0, None, on_ns=(104 * S, 104 * S), off_ns=(107 * S, 107 * S))  # type: ignore[arg-type]
+    assert Run({}, [load], lambda _: None).time_to_recover(fault) == pytest.approx(expected, abs=0.01)
+    early = FaultHandle("f", None, (), 60.0, None, on_ns=(100 * S, 100 * S), off_ns=(101 * S, 101 * S))  # type: ignore[arg-type]
+    with pytest.raises(InvalidRun, match="nothing was answered before"):
+        Run({}, [load], lambda _: None).time_to_recover(early)

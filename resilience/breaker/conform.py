@@ -148,9 +148,9 @@ class Explainer:
             found = [c for c in guards if self.explains(c.automaton, until_ns=horizon)]
         yield from found
 
-    def alternatives(self) -> Iterator[Change]:
-        """Breakers that differ in one parameter or one habit, nearest first."""
-        yield from alternatives(self.automaton, {call.outcome for call in self.track.calls})
+    def alternatives(self, to: Automaton | None = None) -> Iterator[Change]:
+        """Breakers that differ in one parameter or one habit (from `to`, by default from the specification), nearest first."""
+        yield from alternatives(to or self.automaton, {call.outcome for call in self.track.calls})
 
 
 def _unfit(track: Track, spec: BreakerSpec) -> str:

@@ -93,15 +93,26 @@ def widened(history: list[Observation], rng: random.Random, most_ns: int) -> lis
     return found
 
 
-@pytest.mark.parametrize("mutant", [None, *MUTANTS[::6]], ids=lambda m: m.name if m else "correct")
+BLURRED = {"dwell_forgotten", "exclude_is_success"}  # whose mistake a blur of 10 or 25 ms hides
+
+
+@pytest.mark.parametrize(
+    "mutant",
+    [None, *MUTANTS[::9], *(m for m in MUTANTS if m.name in BLURRED)],
+    ids=lambda m: m.name if m else "correct",
+)
 @pytest.mark.parametrize("most_ms", [3, 25])
 def test_breaker_widening_only_moves_verdicts_to_unknown(mutant: Mutant | None, most_ms: int) -> None:
-    """Knowing less, a rule keeps its verdict or becomes UNKNOWN: no failure heals, none appears, nothing gets certain."""
+    """Knowing less, a rule keeps its verdict or becomes UNKNOWN: none appears, nothing gets certain.
+
+    Only R17 may go from FAIL to PASS: it says whether the evidence contradicts itself, and blurred evidence may not.
+    """
     history, spec = history_of(mutant)
     exact = verdicts(history, spec)
     loose = verdicts(widened(history, random.Random(7), most_ms * MS), spec)
     moved = {rule: (exact[rule], loose[rule]) for rule in exact if loose[rule] is not exact[rule]}
-    assert {rule for rule, (_, after) in moved.items() if after is not Verdict.UNKNOWN} == set(), moved
+    odd = {rule for rule, (_, after) in moved.items() if after is not Verdict.UNKNOWN}
+    assert odd <= ({"R17"} if moved.get("R17") == (Verdict.FAIL, Verdict.PASS) else set()), moved
 
 
 def test_breaker_widening_without_end_leaves_everything_open() -> None:

@@ -3,13 +3,15 @@
 Such a rule is a guard of the automaton. It FAILs if the history has no explanation and changing what this rule says
 is what explains it. It PASSes if the history is explained *and* would not be by a breaker that breaks just this rule in
 the ways listed for it (a threshold one off, a longer wait, ...): only then was it tested. Otherwise the history is
-silent about it, and the verdict is UNKNOWN with the alternative that the traffic did not rule out.
+silent about it, and the verdict is UNKNOWN with the alternative that the traffic did not rule out. Where a history is explained by one
+mistake, the other rules are judged beside it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from resilience.breaker.automaton import Automaton
 from resilience.breaker.observation import Interval
 from resilience.breaker.report import rule_order
 from resilience.breaker.rules.base import Case, Finding, Rule
@@ -51,7 +53,10 @@ def _blamed(rule: str, case: Case, found: Finding) -> None:
     changes = case.explainer.explanations()
     blamed = {change.rule for change in changes}
     words = [change.words for change in changes]
-    if rule not in blamed:
+    if rule not in blamed and len(blamed) == 1 and not changes[0].automaton.relaxed:
+        # One thing is wrong and known: what else there is to say is said of the breaker with that mistake.
+        _tested(rule, case, found, changes[0].automaton)
+    elif rule not in blamed:
         found.open_question("not judged: the history has no explanation, see R17")
     elif len(blamed) > 1:
         found.open_question(f"one of {', '.join(sorted(blamed, key=rule_order))} is violated, see R17")
@@ -64,10 +69,18 @@ def _blamed(rule: str, case: Case, found: Finding) -> None:
         )
 
 
-def _tested(rule: str, case: Case, found: Finding) -> None:
+def _tested(rule: str, case: Case, found: Finding, mistaken: Automaton | None = None) -> None:
     """Every breaker that differs just here must be refuted; else say which one is not."""
-    others = [change for change in case.explainer.alternatives() if change.rule == rule and not change.wider]
+    several = case.explainer.alternatives(mistaken)
+    others = [change for change in several if change.rule == rule and not change.wider]
     for change in others:
+        if mistaken is not None and mistaken.habit and change.automaton.habit != mistaken.habit:
+            # An automaton has one habit at a time: this one would be refuted for want of the mistake itself.
+            found.idle_why, found.exercised = (
+                "not judged beside the mistake that explains the history, see R17",
+                0,
+            )
+            return
         if case.explainer.explains(change.automaton):
             found.idle_why = f"not exercised: would also be explained if {change.words}"
             found.exercised = 0

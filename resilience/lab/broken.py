@@ -31,7 +31,7 @@ WAYS: Final[Mapping[str, str]] = {
     NO_INVALIDATION: "a changed item stays in the cache as it was",
     NEVER_SCALES: "the autoscaler looks, and does nothing",
     LEAKS_SOCKETS: "each socket leaves a megabyte behind",
-    DROPS_SOCKETS: "a gateway with more than 20 sockets drops the oldest for each new one",
+    DROPS_SOCKETS: "a gateway with more than 8 sockets drops the oldest for each new one",
     LOGINS_FAIL: "3 of every 50 users cannot log in: 30 of 500",
 }
 """Every way in which the lab can be broken, and what is then wrong with it."""

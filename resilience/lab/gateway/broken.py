@@ -25,7 +25,7 @@ LOG = logging.getLogger("chaos_spike.lab")
 T = TypeVar("T")
 
 _LEAK_BYTES = 1_000_000
-_MOST_SOCKETS = 20
+_MOST_SOCKETS = 8
 _JUST_COME_S = 0.5
 _EVERY_USERS = 50
 _FAILING_USERS = 3

@@ -36,6 +36,10 @@ class Neighbours:
 
     def quietly(self, take: Callable[[], T], pids: Iterable[int]) -> T:
         """Take a figure, again if others were busy meanwhile; return the least disturbed one."""
+        return self.told_apart(take, pids)[0]
+
+    def told_apart(self, take: Callable[[], T], pids: Iterable[int]) -> tuple[T, bool]:
+        """Do the same, and say whether the figure is undisturbed."""
         self.taken += 1
         mine = list(pids)
         best, cores = self._once(take, mine)
@@ -49,7 +53,7 @@ class Neighbours:
                 best, cores = figure, others
         self.disturbed += cores > TOLERATED_CORES
         self.shares.append(cores)
-        return best
+        return best, cores <= TOLERATED_CORES
 
     def _once(self, take: Callable[[], T], pids: list[int]) -> tuple[T, float]:
         while self.patience_s > 0:

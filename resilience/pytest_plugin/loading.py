@@ -17,8 +17,8 @@ from resilience.load.requests import HttpRequest, Request
 from resilience.load.schedule import count, end_ns
 from resilience.metrics.fold import LoadTable
 from resilience.metrics.spike_metrics import SpikeLoadMetrics
-from resilience.metrics.validity import judge_validity
-from resilience.pytest_plugin.errors import ChaosSetupError
+from resilience.metrics.validity import LAG_MS, judge_validity
+from resilience.pytest_plugin.errors import ChaosSetupError, InvalidRun
 from resilience.pytest_plugin.portal import Portal
 
 PHASE = "load"
@@ -73,13 +73,14 @@ class LoadHandle:
     def wait_steady(self, *, within: float) -> None:
         """Wait for three whole seconds in a row in which 99 % of what was due was answered as it should be, in time.
 
-        AssertionError after `within` seconds, with the last seconds' figures.
+        AssertionError after `within` seconds, with the last seconds' figures; InvalidRun if the generator itself came late.
         """
         until_s = time.monotonic() + within
         with self._told:
             while not self._steady():
                 left_s = until_s - time.monotonic()
                 if left_s <= 0:
+                    self._require_punctual()
                     raise AssertionError(
                         f"the load {self.name} was not steady within {within:g} s: {self._last()}"
                     )
@@ -139,6 +140,15 @@ class LoadHandle:
         last = self._whole()[:-1][-_STEADY_SECONDS:]
         follow = all(b[0] == a[0] + 1 for a, b in pairwise(last))
         return len(last) == _STEADY_SECONDS and follow and all(g >= _STEADY_SHARE * n > 0 for _, n, g in last)
+
+    def _require_punctual(self) -> None:
+        """InvalidRun if requests started late: a machine that starves the generator starves the system as well."""
+        lag_ms = self.table().phase(self.name, PHASE).lag_p99_ms
+        if lag_ms is not None and lag_ms > LAG_MS:
+            raise InvalidRun(
+                f"{self.name}: requests started up to {lag_ms:.0f} ms late (at most {LAG_MS:.0f} ms): "
+                "the machine is too busy to say anything about the system"
+            )
 
     def _last(self) -> str:
         last = self._whole()[-_STEADY_SECONDS:]

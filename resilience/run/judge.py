@@ -32,7 +32,9 @@ def judge_record(
     evidence = read_evidence(reader, strict=strict)
     findings = analyse(evidence, reader)
     judgements = [_check(evidence, findings, name) for name in evidence.plan.expect]
-    validity = _validity(evidence, failed=any(judgement.verdict == FAIL for judgement in judgements))
+    failed = any(judgement.verdict == FAIL for judgement in judgements)
+    timed = any(report.spec.get("entry") != "lazy" for report in findings.breakers.values())
+    validity = _validity(evidence, doubtful=failed and timed)
     over = ending or _ending(evidence)
     reasons = _reasons(evidence, findings, judgements, validity, over)
     verdict = worst(reasons or {Verdict.PASS})
@@ -93,7 +95,7 @@ def _ending(evidence: RunEvidence) -> Ending:
     )
 
 
-def _validity(evidence: RunEvidence, *, failed: bool) -> Validity | None:
+def _validity(evidence: RunEvidence, *, doubtful: bool) -> Validity | None:
     """None when no load was ever started: there is nothing to be valid."""
     if not evidence.epoch_ns:
         return None
@@ -103,8 +105,9 @@ def _validity(evidence: RunEvidence, *, failed: bool) -> Validity | None:
     scheduled = {stream.name: counts_by_phase(stream, phases) for stream in streams}
     measured = judge_validity(evidence.table, scheduled, evidence.workers, phases)
     crowded = crowded_phases(evidence.events.get("machine", ()), phases, evidence.epoch_ns)
-    if not evidence.plan.load and not failed:
-        # Nothing but stimuli: a busy machine widens intervals, so that rules stay open. What they still show is shown.
+    if not evidence.plan.load and not doubtful:
+        # Nothing but stimuli: a busy machine widens intervals, so that rules stay open; what they still show is shown. But a breaker
+        # that has timers of its own may have failed because they rang late.
         crowded = ()
     return replace(measured, valid=measured.valid and not crowded, reasons=(*measured.reasons, *crowded))
 

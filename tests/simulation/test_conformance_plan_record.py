@@ -77,13 +77,19 @@ def wire(arrival: Arrival, outcome: str) -> list[dict[str, Any]]:
 
 
 def written(
-    folder: Path, model: Model, *, instance: str | None = "i1", crowded: bool = False, **system: Any
+    folder: Path,
+    model: Model,
+    *,
+    instance: str | None = "i1",
+    crowded: bool = False,
+    plan: str = PLAN,
+    **system: Any,
 ) -> RunReader:
     """The record of a run of the stimulus against a model breaker."""
     history = Stage(model, timeout_ns=1500 * MS).play(stimulus(BreakerSpec.from_mapping(SPEC)))
     calls = {call.id: call for call in history if isinstance(call, Call)}
     recorder = RunRecorder(folder)
-    loaded = load_text(PLAN, source="plan.yaml", environment={})
+    loaded = load_text(plan, source="plan.yaml", environment={})
     recorder.text("plan.yaml", loaded.recorded)
     recorder.json("timeline.json", loaded.timeline.to_json())
     recorder.json("environment.json", {"system": {"base_url": "http://127.0.0.1:1", **system}})
@@ -131,10 +137,19 @@ def test_record_of_a_wrong_breaker_fails_that_rule(tmp_path: Path, bug: str, rul
 
 
 def test_record_of_a_crowded_machine_passes_or_is_invalid(tmp_path: Path) -> None:
-    """What a stimulus has shown, it has shown; a failure may be the neighbour's work."""
+    """What a stimulus has shown, it has shown; only a late timer may be the neighbour's work."""
     assert judge_record(written(tmp_path / "good", MODEL, crowded=True))["verdict"] == "pass"
     wrong = replace(MODEL, bugs=frozenset({"wait_long"}))
-    assert judge_record(written(tmp_path / "bad", wrong, crowded=True))["verdict"] == "invalid"
+    assert judge_record(written(tmp_path / "bad", wrong, crowded=True))["verdict"] == "fail"
+    timed = judge_record(
+        written(
+            tmp_path / "timed",
+            wrong,
+            crowded=True,
+            plan=PLAN.replace("failures: 3", "failures: 3, entry: timer"),
+        )
+    )
+    assert timed["verdict"] == "invalid"
 
 
 def test_record_without_names_is_unattributed_where_there_are_several(tmp_path: Path) -> None:

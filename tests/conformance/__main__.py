@@ -51,7 +51,7 @@ def judge_again(candidates: Sequence[Candidate], runs: Path) -> list[Outcome]:
         record = record_in(runs / candidate.name)
         try:
             found.append(
-                judged(candidate, record)
+                judged(candidate, record, again=True)
                 if record
                 else Missing(candidate, f"no record in {runs / candidate.name}")
             )

@@ -99,11 +99,12 @@ def _written(path: Path, value: Mapping[str, Any]) -> Path:
     return path
 
 
-def judged(candidate: Candidate, record: Path) -> Judged:
-    """Both verdicts on a record that is there. RunError if it cannot be read."""
+def judged(candidate: Candidate, record: Path, *, again: bool = False) -> Judged:
+    """Both verdicts on a record; its own is the one that the run came to, or is judged again. RunError if it cannot be read."""
     try:
         reader = RunReader(record)
-        own, strict = judge_record(reader, strict=False), judge_record(reader, strict=True)
+        own = judge_record(reader, strict=False) if again else reader.verdict()
+        strict = judge_record(reader, strict=True)
     except RecordError as error:
         raise RunError(str(error)) from error
     return Judged(candidate, record, own, strict)

@@ -12,7 +12,7 @@ import json
 import os
 import socket
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -85,6 +85,20 @@ async def conformance_run(candidate: Candidate, folder: Path, asked: Asked = ASK
     if record is None:
         raise RunError(f"chaos-spike ended with {status} and no verdict: {said.strip()[-500:]}")
     return await asyncio.to_thread(judged, candidate, record)
+
+
+async def conformance_runs(
+    candidates: Iterable[Candidate], folder: Path, asked: Asked = ASKED, *, jobs: int = 4
+) -> dict[str, Judged]:
+    """A run of each, by name, so many at a time: more would starve each other while they start. RunError of the first that fails."""
+    turns = asyncio.Semaphore(jobs)
+
+    async def one(candidate: Candidate) -> Judged:
+        async with turns:
+            return await conformance_run(candidate, folder / candidate.name, asked)
+
+    done = await asyncio.gather(*(one(candidate) for candidate in candidates))
+    return {run.candidate.name: run for run in done}
 
 
 def record_in(folder: Path) -> Path | None:

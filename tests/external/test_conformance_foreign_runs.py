@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
@@ -13,7 +12,7 @@ import pytest_asyncio
 from resilience.breaker.dialects import DIALECTS
 from tests.conformance.builds import missing_tools
 from tests.conformance.candidates import CANDIDATES
-from tests.conformance.runs import Judged, conformance_run, open_rules
+from tests.conformance.runs import Judged, conformance_runs, open_rules
 
 pytestmark = [pytest.mark.external, pytest.mark.timeout(500)]
 
@@ -23,15 +22,12 @@ Runs = Mapping[str, Judged]
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def runs(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Runs]:
-    """One run of each library that this machine can run, at the same time."""
+    """One run of each library that this machine can run, a few at a time."""
     folder: Path = tmp_path_factory.mktemp("conformance")
     able = [candidate for candidate in FOREIGN.values() if not missing_tools(candidate.language)]
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("CHAOS_SPIKE_STATE_DIR", str(folder / "state"))
-        done = await asyncio.gather(
-            *(conformance_run(candidate, folder / candidate.name) for candidate in able)
-        )
-    yield {judged.candidate.name: judged for judged in done}
+        yield await conformance_runs(able, folder)
 
 
 def run_of(name: str, runs: Runs) -> Judged:

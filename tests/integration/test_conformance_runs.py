@@ -1,12 +1,11 @@
 """Python's breaker libraries, run for real under the conformance stimulus: they keep their dialects, and fail the ideal where known to.
 
-All of them run at the same time, once, and every test looks at the same records. What a busy machine may cost is sharpness: a rule
+All of them run once, a few at a time, and every test looks at the same records. What a busy machine may cost is sharpness: a rule
 may stay open because the evidence is too coarse, and for no other reason.
 """
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 
@@ -15,7 +14,7 @@ import pytest_asyncio
 
 from resilience.breaker.dialects import DIALECTS
 from tests.conformance.candidates import CANDIDATES, Asked
-from tests.conformance.runs import Judged, conformance_run, instance_of, open_rules
+from tests.conformance.runs import Judged, conformance_runs, instance_of, open_rules
 from tests.conformance.table import page
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
@@ -31,14 +30,11 @@ Runs = Mapping[str, Judged]
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def runs(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Runs]:
-    """One run of each library, at the same time; each process keeps its journals in a directory of its own."""
+    """One run of each library, a few at a time; each process keeps its journals in a directory of its own."""
     folder: Path = tmp_path_factory.mktemp("conformance")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("CHAOS_SPIKE_STATE_DIR", str(folder / "state"))
-        done = await asyncio.gather(
-            *(conformance_run(candidate, folder / name, ASKED) for name, candidate in PYTHON.items())
-        )
-    yield {judged.candidate.name: judged for judged in done}
+        yield await conformance_runs(PYTHON.values(), folder, ASKED)
 
 
 @pytest.mark.parametrize("name", PYTHON)

@@ -53,9 +53,11 @@ async def watched(owners: tuple[int, ...], count: int) -> list[dict[str, Any]]:
 
 
 @contextmanager
-def burning() -> Iterator[int]:
+def burning(niceness: int = 0) -> Iterator[int]:
     """A process whose child burns three seconds of CPU time; gives its pid."""
-    with subprocess.Popen([sys.executable, "-c", STARTER], stdout=subprocess.PIPE, text=True) as starter:
+    with subprocess.Popen(
+        ["nice", "-n", str(niceness), sys.executable, "-c", STARTER], stdout=subprocess.PIPE, text=True
+    ) as starter:
         assert starter.stdout is not None
         pid = int(starter.stdout.readline())
         try:
@@ -74,3 +76,21 @@ async def test_machine_counts_what_an_owner_started_as_ours_and_a_stranger_not(n
     ours_s, foreign_s = (sum(event[part] for event in seen) for part in ("ours_s", "foreign_s"))
     assert all(event["cores"] == psutil.cpu_count() and event["idle_s"] >= 0 for event in seen)
     assert (ours_s > 0.5) if named else (foreign_s > 0.5 and ours_s < 0.5)
+
+
+@needs_steal
+async def test_machine_counts_a_niced_stranger_as_idle_time() -> None:
+    """What gives way whenever somebody wants the core starves nobody."""
+    with burning(niceness=19):
+        seen = await watched((os.getpid(),), 3)
+    taken_s = sum(event["at"][1] - event["at"][0] for event in seen) / 1e9 * seen[0]["cores"]
+    accounted_s = sum(event["idle_s"] + event["ours_s"] + event["foreign_s"] for event in seen)
+    assert accounted_s == pytest.approx(taken_s, rel=0.25)
+
+
+@needs_steal
+async def test_machine_counts_a_niced_lab_as_ours() -> None:
+    """The lab itself is niced, so that the generator wins: its time is neither idle nor others'."""
+    with burning(niceness=5) as pid:
+        seen = await watched((pid,), 3)
+    assert sum(event["ours_s"] for event in seen) > 0.5

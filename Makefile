@@ -7,7 +7,7 @@ ARGS ?=
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help chaos-spike test test-all lint bench torture conformance mutants soundness clean
+.PHONY: help chaos-spike test test-all test-scenarios lint bench torture conformance mutants soundness clean
 
 help: ## Show this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -39,12 +39,15 @@ chaos-spike: $(VENV)/.run ## Break the lab in the middle of a spike and judge it
 RETRY ?= false
 
 test: $(VENV)/.dev ## All tests that need Python alone
-	$(BIN)/python -m pytest -q -n 2 -m 'not external' tests/unit tests/property tests/simulation tests/repo
-	$(BIN)/python -m pytest -q -m 'not external' tests/integration tests/external || $(RETRY)
-	$(BIN)/python -m pytest -q -m 'not external' tests/e2e || $(RETRY)
+	$(BIN)/python -m pytest -q -n 2 -m 'not external and not scenario' tests/unit tests/property tests/simulation tests/repo
+	$(BIN)/python -m pytest -q -m 'not external and not scenario' tests/integration tests/external || $(RETRY)
+	$(BIN)/python -m pytest -q -m 'not external and not scenario' tests/e2e || $(RETRY)
 
 test-all: test ## Also what needs Docker, Shopify's Toxiproxy, Chromium ... (skipped with a reason where missing)
-	$(BIN)/python -m pytest -q -m external || $(RETRY)
+	$(BIN)/python -m pytest -q -m 'external and not scenario' || $(RETRY)
+
+test-scenarios: $(VENV)/.dev ## Each built-in plan on the lab as it is and on the lab that breaks its promise: half an hour
+	$(BIN)/python -m pytest -q -m scenario tests/e2e
 
 lint: $(VENV)/.dev ## ruff, formatting, mypy --strict
 	$(BIN)/ruff check .

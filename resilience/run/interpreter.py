@@ -298,9 +298,7 @@ class _Run:
         if not self.plan.load:
             return contextlib.nullcontext()
         return LoadEngine(
-            load_streams(
-                self.plan, self.timeline, system.base_url, self.options.seed, system.addresses
-            ),
+            load_streams(self.plan, self.timeline, system.base_url, self.options.seed, system.addresses),
             load_phases(self.timeline),
             workers=self.options.workers,
             run_id=self.options.run_id,

@@ -1,4 +1,7 @@
-"""The built-in plans against the real lab: each passes on the lab as it is, and fails, for its own reason alone, on the lab that breaks its promise."""
+"""The built-in plans against the real lab: each passes on the lab as it is, and fails, for its own reason alone, on the lab that breaks its promise.
+
+Half an hour of real time on two cores: `make test-scenarios` runs it, beside the other tiers.
+"""
 
 from __future__ import annotations
 
@@ -6,17 +9,15 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from _pytest.mark import ParameterSet
 
 from resilience.cli.scenarios import SUITE_PLANS
 from resilience.lab.broken import VARIABLE, WAYS
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(700)]
+pytestmark = [pytest.mark.scenario, pytest.mark.timeout(700)]
 
 COMMAND = (sys.executable, "-m", "resilience.cli.main", "run")
 PASS, FAIL, RETRY = 0, 1, (3, 6)
@@ -57,18 +58,7 @@ def failed(verdict: dict[str, Any]) -> dict[str, str]:
     return {e["id"]: e["observed"] for e in verdict["expectations"] if e["verdict"] == "fail"}
 
 
-QUICK = ("websocket-waves", "leaks-sockets", "no-invalidation")
-"""What `make test` has the time for; the rest is a quarter of an hour of real time and runs in `make test-all`."""
-
-
-def in_their_time(names: Iterable[str]) -> list[ParameterSet]:
-    """Parameters, the long ones marked."""
-    return [pytest.param(name, marks=() if name in QUICK else pytest.mark.external) for name in names]
-
-
-@pytest.mark.parametrize(
-    "plan", in_their_time([*SUITE_PLANS, "metastable", "metastable-good", "metastable-placebo"])
-)
+@pytest.mark.parametrize("plan", [*SUITE_PLANS, "metastable", "metastable-good", "metastable-placebo"])
 def test_scenario_passes_on_the_lab_as_it_is(tmp_path: Path, plan: str) -> None:
     """Every expectation holds, and each has its figure."""
     code, verdict = run_once(tmp_path, plan)
@@ -76,7 +66,7 @@ def test_scenario_passes_on_the_lab_as_it_is(tmp_path: Path, plan: str) -> None:
     assert all(e["observed"] not in ("", "nothing") for e in verdict["expectations"])
 
 
-@pytest.mark.parametrize("way", in_their_time(WAYS))
+@pytest.mark.parametrize("way", WAYS)
 def test_scenario_fails_on_its_broken_lab_for_its_own_reason(tmp_path: Path, way: str) -> None:
     """The promise that was broken is the one that is named, and no other."""
     plan, expected = BROKEN[way]

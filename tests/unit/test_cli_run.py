@@ -225,7 +225,9 @@ def test_command_of_a_report_shows_no_secret() -> None:
         "load.orders.rate=20/s",
         "name=demo",
     ]
-    command = Words(Place(StackKind.EMBEDDED), 1, 2, False, (), tuple(settings), Path("runs")).shown("breaker")
+    command = Words(Place(StackKind.EMBEDDED), 1, 2, False, (), tuple(settings), Path("runs")).shown(
+        "breaker"
+    )
     assert "s3cret" not in command
     assert "'load.orders.http.headers.Authorization=(redacted)'" in command
     assert "load.orders.rate=20/s" in command

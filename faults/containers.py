@@ -49,6 +49,10 @@ _ENDPOINT_KEYS: Final = ("Aliases", "IPAMConfig", "Links", "DriverOpts", "GwPrio
 T = TypeVar("T")
 
 
+MOST_GRACE_S = 5
+"""Well within the time that injecting may take: a stop must have ended before anybody looks whether it is undone."""
+
+
 @dataclass(slots=True)
 class _ContainerFault:
     """What they share: one container, looked up once, and an inverse that is executed here as the guardian would."""
@@ -216,10 +220,17 @@ class StopFault(_ContainerFault):
     """A container is asked to end; the inverse starts it."""
 
     grace_s: int = 1
+    """At most `MOST_GRACE_S`: the engine goes on with an order whose sender has died, and healing must be able to outlast it."""
 
     kind: ClassVar[str] = "stop"
     undo_kind: ClassVar[str] = "docker.start"
     ends: ClassVar[bool] = True
+
+    def _refuse(self, name: str) -> None:
+        if not 0 <= self.grace_s <= MOST_GRACE_S:
+            raise FaultNotInjected(
+                f"stopping {name} with a grace of {self.grace_s} s: 0 to {MOST_GRACE_S} s can be undone for certain"
+            )
 
     def _do(self, api: docker.APIClient) -> None:
         api.stop(self._id, timeout=self.grace_s)

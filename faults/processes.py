@@ -23,10 +23,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from faults.blast_radius import Reach
 from faults.errors import FaultNotInjected, FaultRefused
 from faults.undo import UNDO_KINDS, Undo
 from faults.undo.process_table import Entry, descendants, read_table
+from faults.undo.processes import accepts
+
+_LOOKS = 50
+_LOOK_EVERY_S = 0.02
+"""A signal takes its time: what it should have done is looked for this often."""
 
 __all__ = ["FreezeFault", "KillFault", "RestartFault", "Revival"]
 
@@ -135,10 +142,16 @@ class FreezeFault(_ProcessFault):
         await self._signal(signal.SIGSTOP, born)
 
     async def verify_injected(self) -> bool:
-        """Ask whether all that still are there stand still, the process itself among them."""
-        table = await _table()
-        now = [entry for entry in descendants(table, [self.pid]) if not entry.is_over]
-        return bool(now) and now[0].start == self._seen[0].start and all(entry.is_stopped for entry in now)
+        """Ask whether all that still are there stand still, the process itself among them; a signal takes its time."""
+        for _ in range(_LOOKS):
+            table = await _table()
+            now = [entry for entry in descendants(table, [self.pid]) if not entry.is_over]
+            if not now or now[0].start != self._seen[0].start:
+                return False
+            if all(entry.is_stopped for entry in now):
+                return True
+            await asyncio.sleep(_LOOK_EVERY_S)
+        return False
 
     async def _look(self) -> str | None:
         entry = (await _table()).get(self.pid)
@@ -179,18 +192,37 @@ class KillFault(_ProcessFault):
             "ready": revival.ready,
             "cwd": revival.cwd,
             "note": self._note,
+            "killed": [[entry.pid, entry.start] for entry in self._seen],
         }
         return Undo("process.revive", args)
 
     async def prepare(self) -> Reach:
         """Look at the processes; refuse where nobody accepts connections at `revival.ready` to begin with."""
         reach = await _ProcessFault.prepare(self)
-        undo = self.undo()
-        if not await asyncio.to_thread(UNDO_KINDS[undo.kind].is_clean, undo):
+        if not await asyncio.to_thread(accepts, self.undo()):
             raise FaultNotInjected(
                 f"{self.revival.ready} accepts no connections: it could not be told when process {self.pid} is back"
             )
+        if others := await asyncio.to_thread(self._others):
+            raise FaultNotInjected(
+                f"{self.revival.ready} is served by {others}, too: it could not be told when process {self.pid} is back"
+            )
         return Reach("", (self.revival.ready,), reach.processes)
+
+    def _others(self) -> str:
+        """Name who else listens at `revival.ready`: processes may share one listening socket."""
+        port = int(self.revival.ready.rpartition(":")[2])
+        own = {entry.pid for entry in self._seen}
+        try:
+            listening = [
+                each
+                for each in psutil.net_connections(kind="tcp")
+                if each.status == psutil.CONN_LISTEN and each.laddr and each.laddr.port == port
+            ]
+        except psutil.AccessDenied:  # not every system tells an ordinary user
+            return ""
+        pids = sorted({each.pid for each in listening if each.pid is not None} - own)
+        return ", ".join(f"process {pid}" for pid in pids)
 
     async def inject(self) -> None:
         """Kill parents before their children, so that none of them is replaced."""
@@ -201,14 +233,14 @@ class KillFault(_ProcessFault):
         return not await self._left()
 
     async def _left(self) -> bool:
-        for _ in range(50):
+        for _ in range(_LOOKS):
             table = await _table()
             same = [
                 table[was.pid] for was in self._seen if was.pid in table and table[was.pid].start == was.start
             ]
             if all(entry.is_over for entry in same):
                 return False
-            await asyncio.sleep(0.02)
+            await asyncio.sleep(_LOOK_EVERY_S)
         return True
 
 

@@ -3,7 +3,8 @@
 Frozen: `args.processes` are [pid, start] pairs as `prepare` saw them. Those of them that still are the same processes, and whatever
 descends from them by now, get SIGCONT. A process that has ended, or whose pid belongs to another one, is left alone and counts as healed.
 
-Killed: `args.command` starts the process again, in a session of its own, unless `args.ready` (host:port) accepts connections. Guardian, session
+Killed: once `args.killed` ([pid, start] pairs) have all ended, `args.command` starts the process again, in a session of its own, unless
+`args.ready` (host:port) accepts connections. Guardian, session
 and a later sweep may all try; `args.note` is a file under whose lock they do, and which says what was started, so that only one is. The
 command gets this process's environment: nothing of it is in the journal, so secrets belong in files.
 """
@@ -33,31 +34,41 @@ _POLL_S: Final = 0.02
 
 
 def resume(undo: Undo) -> bool:
-    """Send SIGCONT to the frozen processes; True if there were any."""
-    stopped = _stopped(undo)
-    for entry in reversed(stopped):  # children first: a parent that runs may look at them
+    """Send SIGCONT to all of the processes; True if any was frozen.
+
+    Also to those that do not stand still: a SIGSTOP may be pending (a process in uninterruptible I/O, or without a turn on the CPU), and
+    SIGCONT takes it back. `prepare` has seen that none was stopped before.
+    """
+    entries = _same(undo)
+    for entry in reversed(entries):  # children first: a parent that runs may look at them
         try:
             os.kill(entry.pid, signal.SIGCONT)
         except ProcessLookupError:
             continue
         except OSError as error:
             raise UndoFailed(f"process {entry.pid} cannot be let run on: {error.strerror}") from error
-    return bool(stopped)
+    return any(entry.is_stopped for entry in entries)
 
 
 def runs(undo: Undo) -> bool:
     """Ask whether none of the processes is frozen any more."""
-    return not _stopped(undo)
+    return not any(entry.is_stopped for entry in _same(undo))
 
 
-def _stopped(undo: Undo) -> list[Entry]:
+def _same(undo: Undo) -> list[Entry]:
+    """Those that still are the same processes, and what descends from them."""
     table = _table()
     same = [int(pid) for pid, start in undo.args["processes"] if pid in table and table[pid].start == start]
-    return [entry for entry in descendants(table, same) if entry.is_stopped]
+    return list(descendants(table, same))
 
 
 def revive(undo: Undo) -> bool:
-    """Start the process again, unless it is there, and wait until it accepts connections; True if it was started."""
+    """Start the process again, unless it is there, and wait until it accepts connections; True if it was started.
+
+    UndoFailed while one of those that were killed is still ending: it may accept connections to its last moment.
+    """
+    if dying := _dying(undo):
+        raise UndoFailed(f"process {dying[0].pid} was killed and has not ended yet")
     if accepts(undo):
         return False
     with _note(undo) as note:
@@ -80,8 +91,8 @@ def revive(undo: Undo) -> bool:
 
 
 def is_revived(undo: Undo) -> bool:
-    """Ask whether the process accepts connections again."""
-    return accepts(undo)
+    """Ask whether those that were killed have ended, and the process accepts connections again."""
+    return not _dying(undo) and accepts(undo)
 
 
 def accepts(undo: Undo) -> bool:
@@ -92,6 +103,15 @@ def accepts(undo: Undo) -> bool:
     except OSError:
         return False
     return True
+
+
+def _dying(undo: Undo) -> list[Entry]:
+    killed = undo.args.get("killed") or ()
+    if not killed:
+        return []
+    table = _table()
+    same = [table[int(pid)] for pid, start in killed if pid in table and table[int(pid)].start == start]
+    return [entry for entry in same if not entry.is_over]
 
 
 @contextlib.contextmanager

@@ -5,15 +5,17 @@ starved by a neighbour answers late and looks broken. So once a second the whole
 that went to processes which are not of this run: everything busy, less the runner, its children, and what the stack named.
 
 Interrupts are nobody's: the run's own packets cause most of them. Time that a hypervisor took away ("steal") is others'.
-What niced strangers take counts as idle: they get what nobody else wants, and give it back when somebody does.
+What strangers take who are niced far below the lab (`YIELDS_FROM`) counts as idle: they get what nobody else wants, and give it
+back when somebody does. A stranger with the lab's own niceness, another lab say, competes with it and counts as others.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import itertools
-from collections.abc import Callable
+import os
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterable
 from typing import Any
 
 import psutil
@@ -22,9 +24,12 @@ from resilience.lab.system import System
 from resilience.run.clock import now_ns
 
 _INTERVAL_S = 1.0
+YIELDS_FROM = 15
 _PARTS = ("user", "nice", "system", "steal", "idle", "iowait")
 _FAMILY_EVERY = 3
-"""In how many intervals the children of the known processes are looked up again: it reads the whole process table."""
+"""In how many intervals it is looked up again who belongs to whom: that reads the whole process table."""
+
+Spent = dict[int, tuple[float, float]]
 
 
 async def watch_machine(system: System, emit: Callable[[dict[str, Any]], None]) -> None:
@@ -35,66 +40,64 @@ async def watch_machine(system: System, emit: Callable[[dict[str, Any]], None]) 
     """
     if not system.owners or not hasattr(psutil.cpu_times(), "steal"):
         await asyncio.Event().wait()
-    roots = [psutil.Process()]
-    for pid in {*system.owners, *(pid for pids in system.pids.values() for pid in pids)}:
-        with contextlib.suppress(psutil.NoSuchProcess):
-            roots.append(psutil.Process(pid))
+    roots = {os.getpid(), *system.owners, *(pid for pids in system.pids.values() for pid in pids)}
     cores = psutil.cpu_count() or 1
-    family: dict[int, psutil.Process] = {}
-    spent: dict[int, tuple[float, float]] = {}
-    before = psutil.cpu_times()
+    ours: list[psutil.Process] = []
+    yielding: list[psutil.Process] = []
+    spent: Spent = {}
     for turn in itertools.count():
         if turn % _FAMILY_EVERY == 0:
-            family = _family(roots)
-        _spent(family, spent)
-        lo = now_ns()
+            ours, yielding = await asyncio.to_thread(_look_around, roots)
+        _user_and_system(ours, spent)
+        _user_and_system(yielding, spent)
+        before, lo = psutil.cpu_times(), now_ns()
         await asyncio.sleep(_INTERVAL_S)
         after = psutil.cpu_times()
-        ours_s, ours_niced_s = _spent(family, spent)
         took = {part: getattr(after, part) - getattr(before, part) for part in _PARTS}
-        before = after
-        yielding_s = max(0.0, took["nice"] - ours_niced_s)
-        foreign_s = max(0.0, took["user"] + took["system"] + took["steal"] - ours_s)
+        ours_s = sum(_user_and_system(ours, spent))
+        yielding_s = sum(_user_and_system(yielding, spent))
+        busy_s = took["user"] + took["nice"] + took["system"] + took["steal"]
         emit(
             {
                 "kind": "machine",
                 "at": [lo, now_ns()],
                 "cores": cores,
                 "idle_s": round(took["idle"] + took["iowait"] + yielding_s, 3),
-                "ours_s": round(ours_s + ours_niced_s, 3),
-                "foreign_s": round(foreign_s, 3),
+                "ours_s": round(ours_s, 3),
+                "foreign_s": round(max(0.0, busy_s - ours_s - yielding_s), 3),
             }
         )
 
 
-def _family(roots: list[psutil.Process]) -> dict[int, psutil.Process]:
-    """The roots that are still there and everything that they started."""
-    found: dict[int, psutil.Process] = {}
-    for root in roots:
-        with contextlib.suppress(psutil.Error):
-            found[root.pid] = root
-            found.update((child.pid, child) for child in root.children(recursive=True))
-    return found
+def _look_around(roots: Collection[int]) -> tuple[list[psutil.Process], list[psutil.Process]]:
+    """The processes of this run (the roots and all that they started), and the strangers that give way to everybody."""
+    table = {each.pid: each for each in psutil.process_iter(["ppid", "nice"])}
+    children: dict[int, list[int]] = defaultdict(list)
+    for pid, process in table.items():
+        children[process.info["ppid"] or 0].append(pid)
+    family: set[int] = set()
+    left = [pid for pid in roots if pid in table]
+    while left:
+        pid = left.pop()
+        if pid not in family:
+            family.add(pid)
+            left += children[pid]
+    strangers = [each for pid, each in table.items() if pid not in family]
+    yielding = [each for each in strangers if (each.info["nice"] or 0) >= YIELDS_FROM]
+    return [table[pid] for pid in family], yielding
 
 
-def _spent(family: dict[int, psutil.Process], spent: dict[int, tuple[float, float]]) -> tuple[float, float]:
-    """CPU seconds that the family spent since this was last asked: as the machine counts busy time, and niced time apart.
-
-    A process that has just been met counts from now on.
-    """
-    plain_s = niced_s = 0.0
-    for pid, process in family.items():
+def _user_and_system(processes: Iterable[psutil.Process], spent: Spent) -> tuple[float, float]:
+    """CPU seconds that these spent since they were last asked; a process that has just been met counts from now on."""
+    user_s = system_s = 0.0
+    for process in processes:
         try:
-            with process.oneshot():
-                times, nice = process.cpu_times(), process.nice()
+            now = process.cpu_times()
         except psutil.Error:
-            spent.pop(pid, None)
+            spent.pop(process.pid, None)
             continue
-        user_s, system_s = spent.get(pid, (times.user, times.system))
-        spent[pid] = (times.user, times.system)
-        plain_s += times.system - system_s
-        if nice > 0:
-            niced_s += times.user - user_s
-        else:
-            plain_s += times.user - user_s
-    return plain_s, niced_s
+        before = spent.get(process.pid, (now.user, now.system))
+        spent[process.pid] = (now.user, now.system)
+        user_s += now.user - before[0]
+        system_s += now.system - before[1]
+    return user_s, system_s

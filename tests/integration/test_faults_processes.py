@@ -312,3 +312,73 @@ def test_resume_leaves_a_reused_pid_alone(serve) -> None:
     assert UNDO_KINDS["process.resume"].undo(undo) is False
     assert UNDO_KINDS["process.resume"].is_clean(undo) is True
     assert read_table()[served.pid].is_stopped
+
+
+NOTICES = """
+import signal, sys
+signal.signal(signal.SIGCONT, lambda *_: print("continued", flush=True))
+print("ready", flush=True)
+signal.pause()
+signal.pause()
+"""
+
+
+def test_resume_reaches_a_process_whose_stop_is_still_on_its_way() -> None:
+    """SIGSTOP lands late in a process that waits for a disk: only a SIGCONT that is sent to one that runs takes it back."""
+    with subprocess.Popen([sys.executable, "-c", NOTICES], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        try:
+            assert process.stdout.readline() == "ready\n"
+            start = read_table()[process.pid].start
+            undo = Undo("process.resume", {"processes": [[process.pid, start]]})
+            assert UNDO_KINDS["process.resume"].undo(undo) is False  # none stood still
+            assert process.stdout.readline() == "continued\n"
+        finally:
+            process.kill()
+
+
+def test_revival_waits_for_the_death_of_what_was_killed(serve, tmp_path: Path) -> None:
+    """A dying listener accepts to its last moment: while it is there, nothing is healed and nothing is started."""
+    served = serve()
+    killed = [[served.pid, read_table()[served.pid].start]]
+    args = {
+        "command": ["false"],
+        "ready": f"127.0.0.1:{served.port}",
+        "cwd": None,
+        "note": str(tmp_path / "note"),
+        "killed": killed,
+    }
+    undo = Undo("process.revive", args)
+    assert served.says() == served.pid
+    assert not UNDO_KINDS["process.revive"].is_clean(undo)
+    with pytest.raises(UndoFailed, match="has not ended yet"):
+        UNDO_KINDS["process.revive"].undo(undo)
+
+
+def holding(listener: socket.socket) -> subprocess.Popen[bytes]:
+    """A process that has inherited the listening socket, and does nothing with it."""
+    program = "import sys, time; print(flush=True); time.sleep(60)"
+    return subprocess.Popen(
+        [sys.executable, "-c", program], pass_fds=[listener.fileno()], stdout=subprocess.PIPE
+    )
+
+
+async def test_kill_is_refused_where_another_process_serves_the_same_port(serve, tmp_path: Path) -> None:
+    """Processes may share one listening socket: whoever accepts afterwards says nothing of the one that was killed."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        sharing = [holding(listener) for _ in range(2)]
+        try:
+            for each in sharing:
+                assert each.stdout is not None
+                each.stdout.readline()
+            revival = Revival(("false",), f"127.0.0.1:{port}")
+            fault = KillFault("gone", sharing[0].pid, 10 * S, revival=revival)
+            async with session(tmp_path, [], sharing[0].pid) as faults:
+                with pytest.raises(FaultNotInjected, match=f"process {sharing[1].pid}"):
+                    await faults.inject(fault)
+            assert sharing[0].poll() is None
+        finally:
+            for each in sharing:
+                each.kill()
+                each.communicate()

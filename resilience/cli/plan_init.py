@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 
 import typer
 
+from resilience.cli.addresses import is_http_address
 from resilience.cli.scenarios import fail_usage
 from resilience.plan import PlanInvalid, load_plan
 
@@ -118,8 +119,7 @@ def _check(text: str, file: Path) -> None:
 
 
 def _address(option: str, value: str) -> str:
-    parts = urlsplit(value)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
+    if not is_http_address(value):
         fail_usage(f"{option} {value!r}: write an address such as http://127.0.0.1:8080")
     return value.rstrip("/")
 

@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 
 import aiohttp
 
+from resilience.cli.addresses import is_http_address
 from resilience.lab.detached import lab_state
 from resilience.lab.system import StackError, System
 
@@ -48,8 +49,7 @@ def target_system(target: str) -> System:
         return _lab()
     if target == "auto":
         return _auto(asyncio.run(_look(AUTO_PORTS)))
-    parts = urlsplit(target)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
+    if not is_http_address(target):
         raise TargetError(f"{target!r}: write auto, lab, or an address such as http://127.0.0.1:8000")
     return System(stack="external", base_url=target.rstrip("/"))
 

@@ -51,6 +51,8 @@ def test_plan_init_overwrites_nothing(tmp_path: Path) -> None:
     ("words", "what"),
     [
         (["--url", "shop"], "--url 'shop'"),
+        (["--url", "http://[::1:8000"], "write an address such as"),
+        (["--toxiproxy", "http://127.0.0.1:99999"], "--toxiproxy 'http://127.0.0.1:99999': write an address"),
         (["--dependency", "my db"], "would not be valid"),
         (["--dependency", 'x", y: "z'], "would not be valid"),
     ],

@@ -134,6 +134,8 @@ def test_target_auto_takes_only_a_service_that_allows_it(monkeypatch: pytest.Mon
         (["--target", "auto"], 6, "nothing answers on ports"),
         (["--target", "lab"], 6, "chaos-spike lab up"),
         (["--target", "127.0.0.1:80"], 2, "write auto, lab, or an address"),
+        (["--target", "http://[::1:8000"], 2, "write auto, lab, or an address"),
+        (["--target", "http://127.0.0.1:99999"], 2, "write auto, lab, or an address"),
         (["--target", "auto", "--stack", "compose"], 2, "leave --stack compose out"),
         (["--fallback", "lab"], 2, "--fallback needs --target"),
         (["--target", "http://127.0.0.1:9"], 2, "nothing says where the Toxiproxy"),

@@ -2,8 +2,11 @@
 
 After the first few successes of such a stretch every configuration is closed and counts nothing (or is one that successes do not
 change any more), and each further pair of admission and success leads back to where it came from. So the pairs in the
-middle are left out; as many as any window, row or number of probes can remember stay at either end. Leaving observations out can
-only make a history easier to explain, never harder.
+middle are left out; as many as any window, row or number of probes can remember stay at either end.
+
+A time window remembers by the clock, and needs every success in it: each lowers the share of failures, and counts towards the least
+number of calls. So calls are left out only when nothing from before the stretch is in any window any more, and none is that
+a window after the stretch may reach back to. What is left out is therefore missing only from windows in which nothing failed.
 """
 
 from __future__ import annotations
@@ -37,8 +40,10 @@ def idle(tokens: Sequence[Token], spec: BreakerSpec) -> frozenset[int]:
         stretch = [pair for pair in pairs[first:index] if pair.ended_ns < end]
         if len(stretch) <= 2 * keep:
             continue
-        settled = max(pair.ended_ns for pair in stretch[:keep])
-        wanted = min(stretch[-keep].let_in_ns, end - 2 * spec.window_ns - spec.eps_ns)
+        # Twice the window at either end: once for what it reaches, once for the step in which it may forget.
+        reach_ns = 2 * spec.window_ns + spec.eps_ns
+        settled = max(begin + reach_ns, *(pair.ended_ns for pair in stretch[:keep]))
+        wanted = min(end - reach_ns, stretch[-keep].let_in_ns)
         for pair in stretch[keep:-keep]:
             if pair.let_in_ns > settled and pair.ended_ns < wanted:
                 left_out |= {pair.admission, pair.outcome}

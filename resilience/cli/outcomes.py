@@ -2,6 +2,7 @@
 
 A nightly job reads one place: `OUT/STAMP-suite-ID/` with `junit.xml` (the test suites of all plans that left one; a plan
 that left none is a test suite with one error), `suite.json`, and `summary.md` for the page of the job. Nothing is judged here; verdicts are only repeated.
+Plans that a signal kept from starting are listed, too: a summary that leaves them out would look complete.
 """
 
 from __future__ import annotations
@@ -59,6 +60,15 @@ def reason_of(folder: Path) -> str:
         return ""
 
 
+def with_unstarted(outcomes: Sequence[Outcome], asked: Sequence[str]) -> list[Outcome]:
+    """The outcomes, and one for each plan that was asked for and not started any more: only a signal keeps one from it.
+
+    Plans are started in the order of `asked`, so those are the last ones. They say nothing about the exit code.
+    """
+    why = "not started: stopped by a signal"
+    return [*outcomes, *(Outcome(name, Verdict.ABORTED, reason=why) for name in asked[len(outcomes) :])]
+
+
 def print_outcomes(outcomes: Sequence[Outcome]) -> None:
     """One line a plan, in the order in which they were asked for."""
     terminal = Terminal()
@@ -77,7 +87,7 @@ def print_outcomes(outcomes: Sequence[Outcome]) -> None:
 
 
 def write_outcomes(folder: Path, outcomes: Sequence[Outcome]) -> None:
-    """Write `suite.json` and `junit.xml` to `folder`; where that cannot be done it is said, and changes no verdict."""
+    """Write `suite.json`, `junit.xml` and `summary.md` to `folder`; where that cannot be done it is said, and changes no verdict."""
     try:
         folder.mkdir(parents=True)
         listed = [each.to_json() for each in outcomes]

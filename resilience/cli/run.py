@@ -17,7 +17,7 @@ import typer
 from resilience.cli.history import remember
 from resilience.cli.jobs import Job, run_jobs
 from resilience.cli.live import live_page
-from resilience.cli.outcomes import Outcome, print_outcomes, reason_of, write_outcomes
+from resilience.cli.outcomes import Outcome, print_outcomes, reason_of, with_unstarted, write_outcomes
 from resilience.cli.place import Fallback, Place, StackKind, check_jobs, check_stack, placed
 from resilience.cli.plan import print_timeline
 from resilience.cli.scenarios import expanded, load_or_exit
@@ -102,8 +102,9 @@ def run(
                 with live_page(options.folder) if live else contextlib.nullcontext():
                     outcomes.append(_run_one(name, plan, place, options, signals))
         if len(names) > 1:
-            print_outcomes(outcomes)
-            write_outcomes(out / f"{_stamp()}-suite-{secrets.token_hex(3)}", outcomes)
+            told = with_unstarted(outcomes, names)
+            print_outcomes(told)
+            write_outcomes(out / f"{_stamp()}-suite-{secrets.token_hex(3)}", told)
         if outcome is not None and outcomes:
             outcome.write_text(json.dumps(outcomes[0].to_json()), encoding="utf-8")
         code = exit_code(worst(each.verdict for each in outcomes), signals.number)

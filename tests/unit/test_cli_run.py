@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import signal
 import subprocess
@@ -10,6 +11,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree as ET
 
 import pytest
 from run_sample import PLAN, record
@@ -84,6 +86,21 @@ def test_signal_stops_the_plans_that_come_after(outcomes: Callable[..., int]) ->
     """One Ctrl-C is enough."""
     assert outcomes("pass", signal.SIGINT, "pass", "pass") == 130
     assert outcomes.left == 2  # type: ignore[attr-defined]
+
+
+def test_plans_that_a_signal_kept_from_starting_stand_in_the_summary(
+    outcomes: Callable[..., int], tmp_path: Path
+) -> None:
+    """JSON, JUnit and Markdown list them as aborted; the exit code is of the plans that ran."""
+    assert outcomes("unhealed", signal.SIGINT, "pass", "pass") == 5
+    (folder,) = (tmp_path / "out").glob("*-suite-*")
+    plans = json.loads((folder / "suite.json").read_text())["plans"]
+    assert [each["verdict"] for each in plans] == ["unhealed", "aborted", "aborted", "aborted"]
+    why = "not started: stopped by a signal"
+    assert [each["reason"] for each in plans[2:]] == [why, why]
+    errors = ET.parse(folder / "junit.xml").getroot().iter("error")
+    assert [each.get("message") for each in errors].count(why) == 2
+    assert (folder / "summary.md").read_text().count("not started: stopped by a signal") == 2
 
 
 def test_signal_while_judging_loses_no_verdict(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

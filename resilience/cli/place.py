@@ -41,18 +41,38 @@ class Place:
     notice: str = ""
 
     def words(self) -> list[str]:
-        """The options that lead here again."""
+        """The options that were given: who repeats a run looks for the target again."""
         if self.notice:
             return ["--target", self.target or "auto", "--fallback", "lab"]
         target = ["--target", self.target] if self.target else []
         return ["--stack", self.stack.value, *target]
 
+    def again(self) -> list[str]:
+        """The options that lead to this very place, for a process of the same command: what was decided is passed on."""
+        if not self.notice:
+            return self.words()
+        # The target is what was asked for; the child's report shows it, and nobody looks for it.
+        target = ["--target", self.target] if self.target else []
+        return ["--stack", self.stack.value, *target, "--notice", self.notice]
 
-def placed(stack: StackKind | None, target: str | None, fallback: Fallback | None, *, dry_run: bool) -> Place:
-    """What the options mean; exits with 2 for what they cannot, and with 6 where no target is there."""
+
+def placed(
+    stack: StackKind | None,
+    target: str | None,
+    fallback: Fallback | None,
+    *,
+    dry_run: bool,
+    notice: str | None = None,
+) -> Place:
+    """What the options mean; exits with 2 for what they cannot, and with 6 where no target is there.
+
+    With a `notice` it has been decided already, by the command that runs this one: nobody is looked for again.
+    """
     from resilience.cli.targets import TargetError, target_system
     from resilience.lab.system import StackError
 
+    if notice:
+        return Place(StackKind.EMBEDDED, target, notice=notice)
     if target is None:
         if fallback is not None:
             fail_usage("--fallback needs --target: it says what to do where no target is there")

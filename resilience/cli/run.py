@@ -71,6 +71,9 @@ def run(
         list[str] | None, typer.Option("--set", help="KEY=VALUE in the plan, repeatable.")
     ] = None,
     outcome: Annotated[Path | None, typer.Option(hidden=True, help="Where --jobs wants the outcome.")] = None,
+    notice: Annotated[
+        str | None, typer.Option(hidden=True, help="What --jobs has to say of the place it fell back to.")
+    ] = None,
 ) -> None:
     """Run plans and judge them.
 
@@ -80,7 +83,7 @@ def run(
     names = expanded(plans or ["breaker"], external=StackKind.EXTERNAL is stack)
     # Every plan is loaded before the first one runs: a typo in the last must not cost the time of the others.
     loaded = [load_or_exit(name, overlays=overlay or (), settings=setting or ()) for name in names]
-    place = placed(stack, target, fallback, dry_run=dry_run)
+    place = placed(stack, target, fallback, dry_run=dry_run, notice=notice)
     for plan in loaded:
         check_stack(plan, place)
     if dry_run:

@@ -25,7 +25,7 @@ class Words:
     def again(self, name: str) -> tuple[str, ...]:
         """The words after `chaos-spike run`, as they are."""
         out = ["--out", str(self.out), "--workers", str(self.workers)]
-        return (*self._words(name, self.settings), *out)
+        return (*self._words(name, self.place.again(), self.settings), *out)
 
     def shown(self, name: str) -> str:
         """The command that repeats a run, for reports: settings that may be secret are left out of it."""
@@ -34,11 +34,11 @@ class Words:
             for key, value in os.environ.items()
             if key.startswith("CHAOS_SPIKE_LAB_")
         ]
-        words = self._words(name, tuple(_shown(each) for each in self.settings))
+        words = self._words(name, self.place.words(), tuple(_shown(each) for each in self.settings))
         return " ".join([*lab, shlex.join(["chaos-spike", "run", *words])])
 
-    def _words(self, name: str, settings: tuple[str, ...]) -> list[str]:
-        words = [name, *self.place.words(), "--seed", str(self.seed)]
+    def _words(self, name: str, place: list[str], settings: tuple[str, ...]) -> list[str]:
+        words = [name, *place, "--seed", str(self.seed)]
         words += ["--strict"] if self.strict else []
         words += [word for path in self.overlays for word in ("--overlay", str(path))]
         return words + [word for each in settings for word in ("--set", each)]

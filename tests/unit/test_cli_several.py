@@ -16,12 +16,15 @@ from run_sample import PLAN
 from typer.testing import CliRunner
 
 from resilience.cli import jobs as side_by_side
+from resilience.cli import run as running
 from resilience.cli import targets
 from resilience.cli.jobs import Job, run_jobs
 from resilience.cli.main import app
 from resilience.cli.outcomes import Outcome, write_outcomes
+from resilience.cli.place import Fallback, Place, placed
 from resilience.cli.scenarios import SUITE_PLANS, expanded, scenario_names
 from resilience.cli.signals import Signals
+from resilience.cli.words import Words
 from resilience.lab.system import StackError, System
 from resilience.run.ending import Verdict
 
@@ -86,6 +89,38 @@ def test_jobs_start_nothing_after_a_signal(monkeypatch: pytest.MonkeyPatch) -> N
     with Signals() as signals:
         signal.raise_signal(signal.SIGINT)
         assert run_jobs([Job("a", ("a",))], 2, signals) == []
+
+
+def test_jobs_are_told_where_to_run_and_do_not_look_again(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A target that comes up in the middle of a suite must not split it; people are shown what they asked for."""
+
+    def nobody(_: str) -> System:
+        raise StackError("nothing answers")
+
+    monkeypatch.setattr(targets, "target_system", nobody)
+    parent = placed(None, "lab", Fallback.LAB, dry_run=False)
+    assert "nothing answers" in capsys.readouterr().err
+    again = Words(parent, 1, 2, False, (), (), Path("runs")).again("breaker")
+    told = dict(zip(again[1::2], again[2::2], strict=True))
+    assert told["--stack"] == "embedded"
+    assert "--fallback" not in told
+
+    def looked(_: str) -> System:
+        raise AssertionError("the target was looked for again")
+
+    monkeypatch.setattr(targets, "target_system", looked)
+    asked: list[Place] = []
+    monkeypatch.setattr(
+        running, "_run_one", lambda *words: asked.append(words[2]) or Outcome("", Verdict.PASS)
+    )
+    done = CliRunner().invoke(app, ["run", *again])
+    assert done.exit_code == 0, done.output
+    assert asked == [parent]
+    shown = Words(asked[0], 1, 2, False, (), (), Path("runs")).shown("breaker")
+    assert "--target lab --fallback lab" in shown
+    assert "--notice" not in shown
 
 
 @contextmanager

@@ -15,6 +15,7 @@ from resilience.breaker.spec import BreakerSpec
 from resilience.breaker.verify import verify
 
 _EXIT_CODES: Final = {"pass": 0, "fail": 1, "unknown": 3}
+_SILENCE: Final = "no rule was exercised by this history"
 
 
 def verify_trace(
@@ -33,6 +34,12 @@ def trace_verdict(report: BreakerReport) -> str:
     """pass, fail or unknown; a trace that settles nothing is unknown."""
     verdict = report.verdict()
     return "unknown" if verdict == "pass" and not _settled(report) else verdict
+
+
+def trace_reason(report: BreakerReport) -> str:
+    """One sentence for `trace_verdict`."""
+    silent = report.verdict() == "pass" and not _settled(report)
+    return _SILENCE if silent else report.reason()
 
 
 def _settled(report: BreakerReport) -> bool:
@@ -59,7 +66,5 @@ def render(report: BreakerReport, *, witness_lines: int = 12) -> str:
                 lines.extend(f"             {cause}" for cause in rule.blame)
                 if rule.witness is not None:
                     lines.extend(f"           | {line}" for line in rule.witness.lines[:witness_lines])
-    verdict = trace_verdict(report)
-    nothing = verdict == "unknown" and not _settled(report)
-    lines.append(f"{verdict}: {'no rule was exercised by this history' if nothing else report.reason()}")
+    lines.append(f"{trace_verdict(report)}: {trace_reason(report)}")
     return "\n".join(lines)

@@ -8,6 +8,7 @@ from typing import Any
 from resilience.breaker.observation import Fault, Interval, Observation
 from resilience.breaker.report import BreakerReport, InstanceReport, RuleVerdict, Verdict, label, rule_order
 from resilience.breaker.spec import BreakerSpec
+from resilience.breaker.trace import trace_reason, trace_verdict
 from resilience.breaker.verify import verify
 from resilience.pytest_plugin.specs import read_spec
 from resilience.pytest_plugin.timeline import Violation
@@ -38,6 +39,7 @@ def assert_conforms(
 
     `breaker` is what `chaos.watch` or `run.breaker` gave, or a sequence of observations (then `spec` is needed). Each rule
     of `require` must be settled: one that the history did not exercise enough fails, and says what it would have needed.
+    Without `require`, a history that exercised no rule at all (of some instance) fails.
     """
     __tracebackhide__ = True
     if hasattr(breaker, "assert_conforms"):
@@ -51,17 +53,17 @@ def assert_conforms(
 
 
 def raise_unless_passed(report: BreakerReport) -> None:
-    """AssertionError in words for a person, unless the report's verdict is pass."""
+    """AssertionError in words for a person, unless some rule of each instance is settled and none is broken."""
     __tracebackhide__ = True
-    verdict = report.verdict()
+    verdict, reason = trace_verdict(report), trace_reason(report)
     if verdict == "pass":
         return
-    lines = [report.reason()]
+    lines = [reason]
     for instance, rule in _rules(report):
         if rule.verdict is Verdict.FAIL:
             lines += _failure(instance, rule)
     if verdict == "unknown":
-        lines = [f"the evidence does not suffice: {report.reason()}"]
+        lines = [f"the evidence does not suffice: {reason}"]
     spec = report.spec
     lines.append(
         f"  held to: dialect {spec['dialect']}, {spec['failures']} failures, wait {spec['wait_ns'] / 1e9:g} s"

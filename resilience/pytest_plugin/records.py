@@ -13,6 +13,7 @@ from typing import Any
 
 from resilience.breaker.history import dump_jsonl
 from resilience.breaker.report import BreakerReport
+from resilience.breaker.trace import trace_reason, trace_verdict
 from resilience.pytest_plugin.asserting import judged
 from resilience.pytest_plugin.chaos import Chaos
 from resilience.pytest_plugin.judging import JudgedBreaker
@@ -44,7 +45,11 @@ def write_record(folder: Path, title: str, chaos: Chaos, timeline: str, *, failu
         (folder / f"history-{safe}.jsonl").write_text(dump_jsonl(breaker.history), encoding="utf-8")
         report = judged(breaker.history, breaker.spec)
         (folder / f"spec-{safe}.yaml").write_text(json.dumps(breaker.written, indent=1), encoding="utf-8")
-        verdicts[name] = report.to_json()
+        verdicts[name] = {
+            **report.to_json(),
+            "verdict": trace_verdict(report),
+            "reason": trace_reason(report),
+        }
         tables.append(_table(name, report))
     (folder / "timeline.txt").write_text(timeline + "\n", encoding="utf-8")
     (folder / "verdict.json").write_text(json.dumps(verdicts, indent=1), encoding="utf-8")
@@ -75,4 +80,5 @@ def _table(name: str, report: BreakerReport) -> str:
         for instance in report.instances
         for rule in instance.rules.values()
     )
-    return f"<h2>{html.escape(name)}: {report.verdict()}</h2><table>{rows}</table>"
+    said = html.escape(f"{name}: {trace_verdict(report)}")
+    return f"<h2>{said}</h2><p>{html.escape(trace_reason(report))}</p><table>{rows}</table>"

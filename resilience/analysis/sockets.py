@@ -2,7 +2,8 @@
 
 Evidence are the notes that each socket leaves: when it was open, when its welcome came, how long each message took, what it heard and when, and how it
 ended; and for each broadcast when it was sent. A socket owes hearing a broadcast when it was open and welcomed before it was sent
-and did not leave by itself within `grace_ns` after that. A socket that left no note never connected.
+and did not leave by itself within `grace_ns` after that. A user who left no note never connected; one who was lost and came back left
+several, and connected once.
 """
 
 from __future__ import annotations
@@ -15,7 +16,10 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class Socket:
-    """One socket's life. Times in ns on the record's clock, None for what never happened. `lost`: the other side ended it."""
+    """One socket's life. Times in ns on the record's clock, None for what never happened.
+
+    `number` is that of the user, who has another socket after each return. `lost`: the other side ended it.
+    """
 
     number: int
     opened_ns: int | None
@@ -28,10 +32,14 @@ class Socket:
 
 @dataclass(frozen=True, slots=True)
 class Crowd:
-    """The figures of one load of sockets; shares are of what was owed."""
+    """The figures of one load of sockets; shares are of what was owed.
+
+    `wanted` and `connected` count users, `opened`, `welcomed` and `lost` sockets.
+    """
 
     wanted: int
     connected: int
+    opened: int
     welcomed: int
     lost: int
     latencies_ns: tuple[int, ...]
@@ -41,13 +49,13 @@ class Crowd:
 
     @property
     def connected_share(self) -> float:
-        """Sockets that opened, of all that were wanted."""
+        """Users who got a socket, however often, of all who wanted one."""
         return self.connected / self.wanted if self.wanted else 0.0
 
     @property
     def welcomed_share(self) -> float:
         """Sockets that were welcomed, of those that opened."""
-        return self.welcomed / self.connected if self.connected else 0.0
+        return self.welcomed / self.opened if self.opened else 0.0
 
     @property
     def heard_share(self) -> float | None:
@@ -57,7 +65,7 @@ class Crowd:
     @property
     def lost_share(self) -> float:
         """Sockets that the other side ended, of those that opened."""
-        return self.lost / self.connected if self.connected else 0.0
+        return self.lost / self.opened if self.opened else 0.0
 
     def latency_ns(self, q: float) -> float | None:
         """Nearest-rank quantile of the message latencies; None without a message."""
@@ -85,7 +93,8 @@ def crowd_of(
             missed += at is None or at > sent_ns + grace_ns
     return Crowd(
         wanted=wanted,
-        connected=len(opened),
+        connected=len({s.number for s in opened}),
+        opened=len(opened),
         welcomed=sum(s.welcomed_ns is not None for s in opened),
         lost=sum(s.lost for s in opened),
         latencies_ns=tuple(sorted(ns for s in opened for ns in s.latencies_ns)),

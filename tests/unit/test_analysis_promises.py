@@ -136,6 +136,17 @@ def test_sockets_owe_what_was_broadcast_while_they_were_there() -> None:
     assert found.latency_ns(0.5) == 5
 
 
+def test_sockets_of_a_user_who_came_back_are_one_user() -> None:
+    """Two wanted a socket; one was lost and came back, the other never came: half of them connected."""
+    notes = [
+        {"what": "socket", "i": 1, "again": 0, "opened": 0, "welcomed": 1, "left": 9, "lost": True},
+        {"what": "socket", "i": 1, "again": 1, "opened": 12, "welcomed": None, "left": 90, "lost": False},
+    ]
+    found = crowd_of(2, sockets.from_notes(notes)[0], {}, grace_ns=20)
+    assert (found.connected, found.connected_share) == (1, 0.5)
+    assert (found.opened, found.welcomed_share, found.lost_share) == (2, 0.5, 0.5)
+
+
 def test_sockets_that_hear_too_late_have_missed_it() -> None:
     """A broadcast after its grace is not received."""
     heard = Socket(1, 0, 1, (), {"x": 40}, 100)

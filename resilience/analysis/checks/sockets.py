@@ -24,7 +24,7 @@ FIGURES = {
 def check_sockets(
     evidence: RunEvidence, findings: Findings, name: str, wanted: SocketsExpectation
 ) -> Judgement:
-    """Every bound over all sockets that the load wanted; one that left no note never connected."""
+    """Every bound over all sockets that the load wanted; a user who left no note never connected."""
     bounds = wanted.bounds()
     expected = ", ".join(f"{key} {bound.text}" for key, bound in bounds.items()) + f" ({wanted.sockets})"
     if problem := findings.notes_problem(wanted.sockets):
@@ -60,6 +60,7 @@ def _evidence(load: str, crowd: Crowd) -> dict[str, object]:
         "load": load,
         "wanted": crowd.wanted,
         "connected": crowd.connected,
+        "opened": crowd.opened,
         "messages": len(crowd.latencies_ns),
         "broadcasts": crowd.broadcasts,
         "receptions_owed": crowd.owed,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from resilience.cli.scenarios import fail_usage
+from resilience.cli.scenarios import compose_lacks, fail_usage
 from resilience.cli.terminal import complain
 from resilience.plan import LoadedPlan
 from resilience.run.ending import EXIT_CODES, Verdict
@@ -104,10 +104,8 @@ def check_stack(loaded: LoadedPlan, place: Place) -> None:
             f"{loaded.source} is written for the lab; run it with --stack embedded or compose, or say with --target "
             "which system it is to be run against"
         )
-    if loaded.plan.stimulus and place.stack is StackKind.COMPOSE:
-        fail_usage(
-            f"{loaded.source} plays the dependency itself, which containers do not reach; run it with --stack embedded or external"
-        )
+    if place.stack is StackKind.COMPOSE and (why := compose_lacks(loaded.plan)):
+        fail_usage(f"{loaded.source} {why}")
     if place.system is not None:
         from resilience.cli.stacks import external_system
 

@@ -13,6 +13,8 @@ import typer.main
 from ruamel.yaml import YAML
 
 from resilience.cli.main import app
+from resilience.cli.place import Place, StackKind, check_stack
+from resilience.cli.scenarios import expanded, load_or_exit
 
 ROOT = Path(__file__).parents[2]
 WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
@@ -63,3 +65,23 @@ def test_reusable_workflow_takes_what_nightly_gives() -> None:
     known = load(ROOT / ".github" / "workflows" / "chaos.yml")["on"]["workflow_call"]["inputs"]
     for job in jobs(ROOT / ".github" / "workflows" / "nightly.yml"):
         assert set(job["with"]) <= set(known)
+
+
+@pytest.mark.parametrize(
+    "job", list(jobs(ROOT / ".github" / "workflows" / "nightly.yml")), ids=lambda job: job["with"]["stack"]
+)
+def test_nightly_plans_can_be_run_where_they_are_sent(job: dict[str, Any]) -> None:
+    """A plan that its stack can never run would make every night red, and nobody would look any more."""
+    inputs = YAML(typ="safe").load(ROOT / ".github" / "workflows" / "chaos.yml")["on"]["workflow_call"][
+        "inputs"
+    ]
+    given = {name: each["default"] for name, each in inputs.items()} | job["with"]
+    place = Place(StackKind(given["stack"]))
+    names = expanded(
+        given["plans"].split(),
+        external=place.stack is StackKind.EXTERNAL,
+        compose=place.stack is StackKind.COMPOSE,
+    )
+    assert names
+    for name in names:
+        check_stack(load_or_exit(name), place)

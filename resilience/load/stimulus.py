@@ -61,13 +61,6 @@ class Ended:
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
-    """Whether a call has ended, without waiting; resumed with what was `Seen` of it, or None."""
-
-    number: int
-
-
-@dataclass(frozen=True, slots=True)
 class Rest:
     """Send nothing for a while."""
 
@@ -100,7 +93,7 @@ class Seen:
         return self.outcome == "rejected" and not self.arrived
 
 
-Action = Send | Ended | Look | Rest | Now | Part
+Action = Send | Ended | Rest | Now | Part
 T = TypeVar("T")
 Script = Generator[Action, Any, T]
 

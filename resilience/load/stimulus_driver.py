@@ -26,7 +26,7 @@ from resilience.load.identity import call_id
 from resilience.load.judging import AnswerJudge
 from resilience.load.model import request_id
 from resilience.load.requests import HttpRequest
-from resilience.load.stimulus import GOOD, Ended, Look, Now, Part, Rest, Seen, Send, stimulus
+from resilience.load.stimulus import GOOD, Ended, Now, Part, Rest, Seen, Send, stimulus
 from resilience.load.stimulus_dependency import ScriptedDependency
 from resilience.load.stimulus_lanes import CallFailedError, Lane, Lanes
 from resilience.load.template import compile_request, target_of
@@ -228,9 +228,6 @@ class StimulusDriver:
                 return number
             case Ended(number):
                 return await played.calls[number]
-            case Look(number):
-                task = played.calls[number]
-                return task.result() if task.done() else None
             case Rest(for_ns):
                 await asyncio.sleep(for_ns / 1e9)
             case Now():

@@ -10,7 +10,7 @@ from typing import Any
 from breaker_world import MS, Model, ModelBreaker
 
 from resilience.breaker.history import Arrival, Boot, Call, Interval, Observation, Transition
-from resilience.load.stimulus import Action, Ended, Look, Now, Part, Rest, Script, Seen, Send
+from resilience.load.stimulus import Action, Ended, Now, Part, Rest, Script, Seen, Send
 
 HOP_NS = MS // 2
 
@@ -60,9 +60,6 @@ class Stage:
                 while number not in self._ends or self._ends[number][0] > self.now:
                     self._until(self._ends[number][0] if number in self._ends else self._due[0][0])
                 return self._ends[number][1]
-            case Look(number):
-                end = self._ends.get(number)
-                return end[1] if end and end[0] <= self.now else None
             case Rest(for_ns):
                 self._until(self.now + for_ns)
             case Now():

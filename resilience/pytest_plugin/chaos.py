@@ -241,9 +241,9 @@ class Chaos:
     def close(self) -> list[str]:
         """Heal, verify, stop load, reset; give the faults that the test had left in place, and what went wrong, in words."""
         left = [
-            f"the fault {fault.name} was left in place (healed now)" for fault in self._faults if fault.active
+            f"the fault {fault.name} was left in place (healed now)" for fault in self._faults if fault.end()
         ]
-        left += wait_all(fault.heal for fault in self._faults if fault.active)
+        left += wait_all(fault.heal for fault in self._faults)
         left += wait_all([self._stop_loads])
         for each in self._followed.values():
             each.stop()

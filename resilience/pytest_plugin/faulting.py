@@ -2,6 +2,9 @@
 
 One session (and one guardian process) a proxy server, opened at its first fault and kept as long as the tests run. What
 a test put in is told to its `Timeline`; what it leaves behind is taken out at its end, and said.
+
+A fault is put in or taken out by one thread at a time: an injection whose awaiting test was cancelled goes on in its thread, and
+healing waits for it. Once a test has ended its faults are over, and what is still on its way stops at its next toxic.
 """
 
 from __future__ import annotations
@@ -12,6 +15,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterable
+from concurrent.futures import Future, wait
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -44,6 +48,9 @@ class FaultHandle:
     _ids: list[str] = field(default_factory=list)
     on_ns: tuple[int, int] | None = None
     off_ns: tuple[int, int] | None = None
+    _lock: threading.RLock = field(default_factory=threading.RLock)
+    _over: bool = False
+    pending: Future[None] | None = None
 
     def __enter__(self) -> Self:
         """Put it in."""
@@ -63,17 +70,30 @@ class FaultHandle:
 
     def inject(self) -> None:
         """Put it in; return when the proxy shows it. Raises ChaosSetupError, with nothing left in place."""
-        if self._ids:
-            raise ChaosSetupError(f"the fault {self.name} is in place already")
-        if self.on_ns is not None:
-            raise ChaosSetupError(
-                f"the fault {self.name} is over; a second one is another `chaos.fault(...)`"
-            )
-        self._faults.inject(self)
+        with self._lock:
+            if self._ids:
+                raise ChaosSetupError(f"the fault {self.name} is in place already")
+            if self.on_ns is not None:
+                raise ChaosSetupError(
+                    f"the fault {self.name} is over; a second one is another `chaos.fault(...)`"
+                )
+            self._faults.inject(self)
 
     def heal(self) -> None:
         """Take it out and verify; nothing to take out is fine. Raises ChaosSetupError where it cannot be verified."""
-        self._faults.heal(self)
+        with self._lock:
+            self._faults.heal(self)
+
+    def end(self) -> bool:
+        """Its test has ended: nothing more of it goes in. Whether any of it is in place, once nothing is on its way."""
+        self._over = True  # before the lock: an injection that holds it is to see this
+        with self._lock:
+            return bool(self._ids)
+
+    def require_open(self) -> None:
+        """ChaosSetupError if its test has ended."""
+        if self._over:
+            raise ChaosSetupError(f"the fault {self.name} is not put in: its test has ended")
 
     def observed(self) -> Fault | None:
         """As the verifier knows faults; None for one that never was in place."""
@@ -88,7 +108,7 @@ class FaultHandle:
 
 
 class SessionFaults:
-    """All fault sessions of one test process."""
+    """All fault sessions of one test process. `inject` and `heal` are called with the handle's lock held."""
 
     def __init__(self, portal: Portal, state_dir: Path, allow: Iterable[str]) -> None:
         self._portal = portal
@@ -111,13 +131,20 @@ class SessionFaults:
         """Put all toxics of a fault in, or none."""
         began_ns = time.monotonic_ns()
         try:
+            handle.require_open()
             session = self._session(handle.proxy)
             for toxic in handle.toxics:
+                handle.require_open()
                 nemesis = self._nemesis(handle, toxic)
                 # Known before it is asked for: an interruption in the middle must find it.
                 handle._ids.append(nemesis.fault_id)  # noqa: SLF001 - our own record of it
                 self._handles[nemesis.fault_id] = handle
-                self._portal.call(session.inject(nemesis))
+                # An exception that hits this thread here (Ctrl-C) does not end it: healing waits for it.
+                handle.pending = self._portal.submit(session.inject(nemesis))
+                handle.pending.result()
+        except ChaosSetupError:
+            self.heal(handle, quiet=True)
+            raise
         except (FaultError, ToxiproxyError) as error:
             self.heal(handle, quiet=True)
             raise ChaosSetupError(f"the fault {handle.name} could not be put in: {error}") from error
@@ -130,6 +157,8 @@ class SessionFaults:
         ids = handle._ids  # noqa: SLF001 - as above
         if session is None or not ids:
             return
+        if handle.pending is not None:
+            wait([handle.pending])
         began_ns = time.monotonic_ns()
         problems: list[str] = []
         for fault_id in reversed(list(ids)):

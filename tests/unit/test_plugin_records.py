@@ -19,7 +19,7 @@ from resilience.pytest_plugin.watching import Watched
 AGREED = {"failures": 2, "wait_ms": 1000}
 
 
-class Open(Exception):
+class OpenError(Exception):
     """Refused."""
 
 
@@ -38,7 +38,7 @@ class Breaker:
         self.now += 0.1
         if self.state == "open":
             if self.now - self._opened_s < 1.0:
-                raise Open
+                raise OpenError
             self.state = "half_open"
         try:
             function()
@@ -75,7 +75,7 @@ def watched_in(chaos: Chaos, breaker: Any) -> Watched:
         spec=AGREED,
         clock=lambda: breaker.now,
         method="call",
-        refuses=(Open,),
+        refuses=(OpenError,),
         state=lambda: breaker.state,
     )
 

@@ -7,7 +7,8 @@ again. Without an instance header there is one script, and whose the evidence is
 
 Each call becomes a row like those of the load workers, with what the dependency was told to do behind it. The caller's view is
 all that is in it: whether the call arrived is for the tap to say. Two outcomes are decided with knowledge that only the stimulus has: a
-good answer to a call whose dependency failed is a fallback ("degraded"), and a call that we gave up is "cancelled".
+good answer to a call whose dependency was asked and failed is a fallback ("degraded"), and a call that we gave up is "cancelled". A good
+answer without the dependency is a rejection only where the user's rule says so: else it stays what it looks like.
 
 What it deliberately does not do: judge, retry a call that failed, or start and stop anything but its own connections.
 """
@@ -288,7 +289,7 @@ class StimulusDriver:
                 lane.close()
         done_ns = monotonic_ns()
         arrived = self._dependency.arrived(known_as)
-        if status is not None and (refused or (outcome == OK and send.answer.kind != "ok")):
+        if status is not None and (refused or (arrived and outcome == OK and send.answer.kind != "ok")):
             outcome = DEGRADED
         row = [
             number,

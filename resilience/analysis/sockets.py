@@ -4,6 +4,9 @@ Evidence are the notes that each socket leaves: when it was open, when its welco
 ended; and for each broadcast when it was sent. A socket owes hearing a broadcast when it was open and welcomed before it was sent
 and did not leave by itself within `grace_ns` after that. A user who left no note never connected; one who was lost and came back left
 several, and connected once.
+
+An answer is owed to each message, and one that never came is later than any bound. Only who leaves by themselves before the bound
+has passed is owed none: nobody knows when it would have come.
 """
 
 from __future__ import annotations
@@ -19,6 +22,8 @@ class Socket:
     """One socket's life. Times in ns on the record's clock, None for what never happened.
 
     `number` is that of the user, who has another socket after each return. `lost`: the other side ended it.
+    `unanswered` messages had no answer by then; `waited_ns` is how long the youngest of them had waited. What was `dropped`
+    happened, and is not in `latencies_ns` or `heard`.
     """
 
     number: int
@@ -28,13 +33,19 @@ class Socket:
     heard: Mapping[str, int] = field(default_factory=dict)
     left_ns: int | None = None
     lost: bool = False
+    unanswered: int = 0
+    waited_ns: tuple[int, ...] = ()
+    latencies_dropped: int = 0
+    heard_dropped: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Crowd:
     """The figures of one load of sockets; shares are of what was owed.
 
-    `wanted` and `connected` count users, `opened`, `welcomed` and `lost` sockets.
+    `wanted` and `connected` count users, `opened`, `welcomed` and `lost` sockets. `latencies_ns` is sorted. `waited_ns` is how
+    long those of the `unanswered` messages had waited whose users left by themselves. `unsure`: receptions among the `missed`
+    that may have been dropped from the record.
     """
 
     wanted: int
@@ -43,9 +54,13 @@ class Crowd:
     welcomed: int
     lost: int
     latencies_ns: tuple[int, ...]
+    unanswered: int
+    waited_ns: tuple[int, ...]
+    latencies_dropped: int
     broadcasts: int
     owed: int
     missed: int
+    unsure: int
 
     @property
     def connected_share(self) -> float:
@@ -67,11 +82,16 @@ class Crowd:
         """Sockets that the other side ended, of those that opened."""
         return self.lost / self.opened if self.opened else 0.0
 
-    def latency_ns(self, q: float) -> float | None:
-        """Nearest-rank quantile of the message latencies; None without a message."""
-        if not self.latencies_ns:
+    def latency_ns(self, q: float, *, bound_ns: float) -> float | None:
+        """Nearest-rank quantile over all messages that were owed an answer within `bound_ns`; None where there was none.
+
+        Infinite where it falls on one without an answer.
+        """
+        owed = len(self.latencies_ns) + self.unanswered - sum(ns < bound_ns for ns in self.waited_ns)
+        if not owed:
             return None
-        return float(self.latencies_ns[max(0, math.ceil(q * len(self.latencies_ns)) - 1)])
+        rank = max(1, math.ceil(q * owed))
+        return float(self.latencies_ns[rank - 1]) if rank <= len(self.latencies_ns) else math.inf
 
 
 def crowd_of(
@@ -79,7 +99,7 @@ def crowd_of(
 ) -> Crowd:
     """Count. `broadcasts` are ids and when each was sent, in ns."""
     opened = [s for s in sockets if s.opened_ns is not None]
-    owed = missed = 0
+    owed = missed = unsure = 0
     for name, sent_ns in broadcasts.items():
         for socket in opened:
             if socket.welcomed_ns is None or socket.welcomed_ns > sent_ns:
@@ -91,6 +111,7 @@ def crowd_of(
             owed += 1
             at = socket.heard.get(name)
             missed += at is None or at > sent_ns + grace_ns
+            unsure += at is None and socket.heard_dropped > 0
     return Crowd(
         wanted=wanted,
         connected=len({s.number for s in opened}),
@@ -98,9 +119,13 @@ def crowd_of(
         welcomed=sum(s.welcomed_ns is not None for s in opened),
         lost=sum(s.lost for s in opened),
         latencies_ns=tuple(sorted(ns for s in opened for ns in s.latencies_ns)),
+        unanswered=sum(s.unanswered for s in opened),
+        waited_ns=tuple(ns for s in opened if not s.lost for ns in s.waited_ns),
+        latencies_dropped=sum(s.latencies_dropped for s in opened),
         broadcasts=len(broadcasts),
         owed=owed,
         missed=missed,
+        unsure=unsure,
     )
 
 
@@ -119,6 +144,10 @@ def from_notes(notes: Iterable[Mapping[str, Any]]) -> tuple[list[Socket], dict[s
                         dict(note.get("heard", {})),
                         note.get("left"),
                         bool(note.get("lost")),
+                        int(note.get("unanswered", 0)),
+                        tuple(note.get("waited", ())),
+                        int(note.get("latencies_dropped", 0)),
+                        int(note.get("heard_dropped", 0)),
                     )
                 )
             case "broadcast":

@@ -24,7 +24,7 @@ from resilience.load.socket_talk import Talk, conditions, document_of, fits
 
 _NS: Final = 10**9
 _REMEMBERED: Final = 1_000
-"""Latencies, and heard pushes, of one socket that its note can hold."""
+"""Latencies, heard pushes, and waits for an answer, of one socket that its note can hold; the note counts the others."""
 _NEVER_NS: Final = 2**62
 _LEAST_WAIT_NS: Final = 10_000_000
 """Between two tries to come back: a target that refuses at once must not keep the generator busy."""
@@ -64,7 +64,9 @@ class SocketUser:
         self._opened: int | None = None
         self._welcomed: int | None = None
         self._latencies: list[int] = []
+        self._latencies_dropped = 0
         self._heard: dict[str, int] = {}
+        self._heard_dropped = 0
         self._pushes = 0
         self._first: int | None = None
 
@@ -174,14 +176,15 @@ class SocketUser:
             figures.count("lost", now)
         if code is not None:
             figures.count(f"close_{code}", now)
-        if self._talk.under_way:
-            figures.count("unanswered", now, len(self._talk.under_way))
-            self._talk.under_way.clear()
+        waited = [now - sent.at_ns for sent in self._talk.under_way.values()]
+        self._talk.under_way.clear()
+        if waited:
+            figures.count("unanswered", now, len(waited))
         owed = (self._request.pushes or 0) - self._pushes
         if owed > 0:
             figures.count("missed", now, owed)
         if self._request.record:
-            self._recorder.note(self._note(now, lost=lost, code=code), now)
+            self._recorder.note(self._note(now, waited, lost=lost, code=code), now)
         self._opened = None
 
     async def close(self) -> None:
@@ -214,20 +217,30 @@ class SocketUser:
             figures.observe("message", latency, now)
             if len(self._latencies) < _REMEMBERED:
                 self._latencies.append(latency)
+            else:
+                self._latencies_dropped += 1
         elif said.meaning == "push":
             self._pushes += 1
             figures.count("pushes", now)
-            if said.push is not None and len(self._heard) < _REMEMBERED:
-                self._heard.setdefault(said.push[:_REMEMBERED], now)
+            if said.push is not None:
+                self._remember(said.push[:_REMEMBERED], now)
         else:
             figures.count("wrong", now)
+
+    def _remember(self, push: str, now: int) -> None:
+        if push in self._heard:
+            return
+        if len(self._heard) < _REMEMBERED:
+            self._heard[push] = now
+        else:
+            self._heard_dropped += 1
 
     def _hears_first(self, now: int) -> None:
         if self._first is None and self._opened is not None:
             self._first = now
             self._figures.observe("first_message", now - self._opened, now)
 
-    def _note(self, now: int, *, lost: bool, code: int | None) -> dict[str, Any]:
+    def _note(self, now: int, waited: list[int], *, lost: bool, code: int | None) -> dict[str, Any]:
         return {
             "what": "socket",
             "i": self._i,
@@ -235,7 +248,11 @@ class SocketUser:
             "opened": self._opened,
             "welcomed": self._welcomed,
             "latencies": self._latencies,
+            "latencies_dropped": self._latencies_dropped,
+            "unanswered": len(waited),
+            "waited": waited[-_REMEMBERED:],
             "heard": self._heard,
+            "heard_dropped": self._heard_dropped,
             "left": now,
             "lost": lost,
             "code": code,

@@ -74,6 +74,51 @@ def test_sockets_check_holds_every_bound(tmp_path: Path, notes: list[dict[str, A
     assert judged(tmp_path, SOCKETS, notes=notes)["verdict"] == verdict
 
 
+@pytest.mark.parametrize(
+    ("more", "verdict", "observed"),
+    [
+        ({"lost": True, "unanswered": 1}, "fail", "message_p95 without an answer"),
+        ({"unanswered": 1, "waited": [60_000_000]}, "fail", "message_p95 without an answer"),
+        ({"unanswered": 1, "waited": [40_000_000]}, "pass", "message_p95 5 ms"),
+        ({"latencies": [], "unanswered": 1}, "fail", "message_p95 without an answer"),
+        (
+            {"latencies": [], "unanswered": 1, "waited": [40_000_000]},
+            "unknown",
+            "message_p95: the users left before an answer was due",
+        ),
+        ({"latencies": []}, "unknown", "message_p95: nothing was sent"),
+        ({"latencies_dropped": 2}, "unknown", "message_p95: 1400 latencies did not fit into the notes"),
+    ],
+)
+def test_sockets_check_holds_latencies_of_all_messages(
+    tmp_path: Path, more: dict[str, Any], verdict: str, observed: str
+) -> None:
+    """Not of those alone that were answered, nor of the first thousand: a server that answers now and then, fast, is no fast one."""
+    found = judged(
+        tmp_path, '{sockets: orders, message_p95: "< 50ms"}', notes=[socket(i, **more) for i in range(700)]
+    )
+    assert (found["verdict"], found["observed"]) == (verdict, observed)
+
+
+@pytest.mark.parametrize(
+    ("more", "verdict"),
+    [
+        ({"heard": {}}, "fail"),
+        ({"heard": {}, "heard_dropped": 1}, "unknown"),
+        ({"heard": {"x": at(20)[0]}, "heard_dropped": 1}, "fail"),
+        ({"heard_dropped": 1}, "pass"),
+    ],
+)
+def test_sockets_check_does_not_miss_what_was_dropped(
+    tmp_path: Path, more: dict[str, Any], verdict: str
+) -> None:
+    """A push that may have been heard, and had no place in the note, is no miss; one that is there, and late, is."""
+    notes = [*(socket(i, **more) for i in range(700)), BROADCAST]
+    found = judged(tmp_path, '{sockets: orders, broadcast: ">= 99%"}', notes=notes)
+    assert found["verdict"] == verdict
+    assert ("700 receptions may not have fitted" in found["observed"]) is (verdict == "unknown")
+
+
 def test_notes_that_did_not_fit_make_a_check_unknown(tmp_path: Path) -> None:
     """What was not written down may be what broke it."""
     found = judged(tmp_path, SOCKETS, notes=[*ALL, BROADCAST], lost=3)

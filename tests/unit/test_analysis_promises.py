@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from dataclasses import replace
 
@@ -133,7 +134,7 @@ def test_sockets_owe_what_was_broadcast_while_they_were_there() -> None:
     assert (found.connected, found.welcomed, found.lost) == (4, 4, 1)
     assert (found.owed, found.missed) == (2, 1)
     assert found.connected_share == 0.8
-    assert found.latency_ns(0.5) == 5
+    assert found.latency_ns(0.5, bound_ns=9) == 5
 
 
 def test_sockets_of_a_user_who_came_back_are_one_user() -> None:
@@ -147,6 +148,17 @@ def test_sockets_of_a_user_who_came_back_are_one_user() -> None:
     assert (found.opened, found.welcomed_share, found.lost_share) == (2, 0.5, 0.5)
 
 
+def test_sockets_messages_without_an_answer_are_the_slowest() -> None:
+    """A lost socket owed its answer at once; who left by itself was owed it only once the bound had passed."""
+    quick = Socket(1, 0, 1, (3, 5, 7), unanswered=1, waited_ns=(20,))
+    assert crowd_of(1, [replace(quick, lost=True)], {}, grace_ns=1).latency_ns(0.75, bound_ns=40) == 7
+    assert crowd_of(1, [replace(quick, lost=True)], {}, grace_ns=1).latency_ns(0.95, bound_ns=40) == math.inf
+    assert crowd_of(1, [quick], {}, grace_ns=1).latency_ns(0.95, bound_ns=40) == 7
+    assert crowd_of(1, [quick], {}, grace_ns=1).latency_ns(0.95, bound_ns=20) == math.inf
+    many = replace(quick, unanswered=5_000)
+    assert crowd_of(1, [many], {}, grace_ns=1).latency_ns(0.5, bound_ns=40) == math.inf
+
+
 def test_sockets_that_hear_too_late_have_missed_it() -> None:
     """A broadcast after its grace is not received."""
     heard = Socket(1, 0, 1, (), {"x": 40}, 100)
@@ -158,7 +170,7 @@ def test_sockets_without_a_broadcast_have_no_share() -> None:
     """Nothing owed is nothing known, and so is a latency of nobody."""
     found = crowd_of(1, [Socket(1, 0, 1)], {}, grace_ns=1)
     assert found.heard_share is None
-    assert found.latency_ns(0.95) is None
+    assert found.latency_ns(0.95, bound_ns=9) is None
 
 
 def test_sockets_notes_are_sockets_and_broadcasts() -> None:

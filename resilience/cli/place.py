@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from faults.redact import redact
 from resilience.cli.scenarios import compose_lacks, fail_usage
 from resilience.cli.terminal import complain
 from resilience.plan import LoadedPlan
@@ -40,20 +41,19 @@ class Place:
     system: System | None = None
     notice: str = ""
 
-    def words(self) -> list[str]:
-        """The options that were given: who repeats a run looks for the target again."""
+    def shown(self) -> list[str]:
+        """The options that were given, without secrets: who repeats a run looks for the target again."""
         if self.notice:
             return ["--target", self.target or "auto", "--fallback", "lab"]
-        target = ["--target", self.target] if self.target else []
+        target = ["--target", str(redact(self.target))] if self.target else []
         return ["--stack", self.stack.value, *target]
 
     def again(self) -> list[str]:
         """The options that lead to this very place, for a process of the same command: what was decided is passed on."""
-        if not self.notice:
-            return self.words()
-        # The target is what was asked for; the child's report shows it, and nobody looks for it.
+        # With a notice the target is what was asked for; the child's report shows it, and nobody looks for it.
         target = ["--target", self.target] if self.target else []
-        return ["--stack", self.stack.value, *target, "--notice", self.notice]
+        notice = ["--notice", self.notice] if self.notice else []
+        return ["--stack", self.stack.value, *target, *notice]
 
 
 def placed(

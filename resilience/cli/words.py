@@ -6,8 +6,22 @@ import os
 import shlex
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Final
 
+from faults.redact import redact
 from resilience.cli.place import Place
+from resilience.plan.texts import parse_value
+
+_SHOWN: Final = frozenset(
+    {"version", "name", "purpose", "lab", "phases", "faults", "expect", "abort", "allow"}
+)
+_SHOWN_OF_LOADS: Final = frozenset(
+    {
+        *("rate", "herd", "users", "replay", "think", "start", "end"),
+        *("arrival", "connections", "in_flight"),
+    }
+)
+"""What of a plan, and of each load in it, may be shown: all else may say how to reach a system or what is sent there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,13 +42,13 @@ class Words:
         return (*self._words(name, self.place.again(), self.settings), *out)
 
     def shown(self, name: str) -> str:
-        """The command that repeats a run, for reports: settings that may be secret are left out of it."""
+        """The command that repeats a run, for reports: what may be secret is left out of it."""
         lab = [
-            f"{key}={shlex.quote(value)}"
+            f"{key}={shlex.quote(redact({key: value})[key])}"
             for key, value in os.environ.items()
             if key.startswith("CHAOS_SPIKE_LAB_")
         ]
-        words = self._words(name, self.place.words(), tuple(_shown(each) for each in self.settings))
+        words = self._words(name, self.place.shown(), tuple(_shown(each) for each in self.settings))
         return " ".join([*lab, shlex.join(["chaos-spike", "run", *words])])
 
     def _words(self, name: str, place: list[str], settings: tuple[str, ...]) -> list[str]:
@@ -45,8 +59,11 @@ class Words:
 
 
 def _shown(setting: str) -> str:
-    """A setting as reports may show it: what goes into requests, or says how to reach a system, may be a secret."""
-    key, _, _ = setting.partition("=")
-    first, *rest = key.split(".")
-    secret = first == "external" or (first == "load" and (len(rest) < 2 or rest[1] == "http"))
-    return f"{key}=(redacted)" if secret else setting
+    """A setting as reports may show it: where something is reached or sent, or what looks like a secret, is left out."""
+    key, _, text = setting.partition("=")
+    path = key.split(".")
+    value: Any = parse_value(text, key) if text else text
+    for part in reversed(path):
+        value = {part: value}
+    known = path[0] in _SHOWN or (path[0] == "load" and not _SHOWN_OF_LOADS.isdisjoint(path[2:3]))
+    return setting if known and redact(value) == value else f"{key}=(redacted)"

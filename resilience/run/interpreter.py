@@ -28,6 +28,7 @@ from pathlib import Path
 from typing import Any
 
 from faults.errors import FaultError, FaultUnhealed
+from faults.redact import redact
 from faults.session import FaultSession
 from resilience.lab.system import Stack, StackError, System
 from resilience.load.engine import EngineError, LoadEngine
@@ -112,13 +113,14 @@ def _first(ending: Ending, later: Ending) -> Ending:
 
 
 def _ending_of(error: Exception) -> Ending:
-    """How a run ended that an error ended."""
+    """How a run ended that an error ended. Its text may name an address, and the address a user."""
+    text = str(redact(str(error)))
     if isinstance(error, RecordError):
-        return Ending("record_failed", str(error))
+        return Ending("record_failed", text)
     if isinstance(error, FaultUnhealed):
-        return Ending("unhealed", str(error))
+        return Ending("unhealed", text)
     if isinstance(error, (StackError, FaultError, EngineError, StimulusError)):
-        return Ending("setup_failed", str(error))
+        return Ending("setup_failed", text)
     return Ending("crashed", _words(error))
 
 
@@ -156,10 +158,10 @@ class _Run:
                 seed=self.options.seed,
                 strict=self.options.strict,
             )
-            self._tell("stack", state="starting", what=self.stack.describe())
+            self._tell("stack", state="starting", what=redact(self.stack.describe()))
             system = await self.stop.unless(self.stack.up())
             self._environment(system)
-            self._tell("stack", state="up", base_url=system.base_url)
+            self._tell("stack", state="up", base_url=redact(system.base_url))
             await self._with_system(system)
         except Stopped:
             pass
@@ -247,9 +249,10 @@ class _Run:
             try:
                 await self._perform(operation, faults, system)
             except FaultError as error:
-                self._tell("fault", id=operation.subject, step="failed", detail={"error": str(error)})
-                message = f"the fault {operation.subject!r} could not be put in or taken out: {error}"
-                self.stop.request(replace(_ending_of(error), detail=message))
+                ending = _ending_of(error)
+                self._tell("fault", id=operation.subject, step="failed", detail={"error": ending.detail})
+                message = f"the fault {operation.subject!r} could not be put in or taken out: {ending.detail}"
+                self.stop.request(replace(ending, detail=message))
                 return
 
     async def _due(self, at_ns: int, over: asyncio.Event) -> None:
@@ -386,4 +389,4 @@ class _Run:
 
 
 def _words(error: BaseException) -> str:
-    return f"{type(error).__name__}: {error}"
+    return f"{type(error).__name__}: {redact(str(error))}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -23,6 +24,7 @@ from resilience.cli.main import app
 from resilience.cli.place import Place, StackKind
 from resilience.cli.signals import Signals
 from resilience.cli.words import Words
+from resilience.plan.schema.calls import DRIVERS
 from resilience.run.ending import Ending, Verdict
 from resilience.run.record import RecordError
 from resilience.run.stop import Stop
@@ -232,20 +234,72 @@ def test_judging_a_plan_that_is_not_text_is_a_usage_error(tmp_path: Path) -> Non
     assert isinstance(done.exception, SystemExit)
 
 
-def test_command_of_a_report_shows_no_secret() -> None:
-    """Settings of requests and of external systems are named, not shown; others are."""
-    settings = [
-        "load.orders.http.headers.Authorization=Bearer s3cret",
+def shown(*settings: str, target: str | None = None) -> str:
+    """The command as a report shows it."""
+    place = Place(StackKind.EXTERNAL if target else StackKind.EMBEDDED, target)
+    return Words(place, 1, 2, False, (), settings, Path("runs")).shown("breaker")
+
+
+SECRET_OF_DRIVER = {
+    "http": "http.headers.Authorization=Bearer s3cret",
+    "session": "session.steps.0.json.password=s3cret",
+    "websocket": "websocket.headers.X-Whatever=s3cret",
+    "postgres": "postgres.dsn=postgresql://user:s3cret@host/db",
+    "redis": "redis.dsn=redis://:s3cret@host",
+    "script": "script.params.key=s3cret",
+}
+
+
+@pytest.mark.parametrize("driver", DRIVERS)
+def test_command_of_a_report_shows_no_secret_of_any_driver(driver: str) -> None:
+    """What a call is may hold a secret anywhere, whatever its driver; a new driver must be thought of here."""
+    command = shown(f"load.orders.{SECRET_OF_DRIVER[driver]}")
+    assert "s3cret" not in command
+    assert f"load.orders.{SECRET_OF_DRIVER[driver].partition('=')[0]}=(redacted)" in command
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
         "load.orders={http: {url: s3cret}}",
         "load={orders: s3cret}",
         "external.base_url=http://user:s3cret@host",
+        "external={base_url: s3cret}",
+        "stimulus.dependency.http.headers.X-Key=s3cret",
+        "breakers.b.observe.json.url=http://user:s3cret@host/",
+        "expect.calm.password=s3cret",
+        "purpose=see http://user:s3cret@host",
+        "faults.0.toxic.attributes={api_key: s3cret}",
+        "something.new=s3cret",
+    ],
+)
+def test_command_of_a_report_shows_no_secret(setting: str) -> None:
+    """Only what cannot hold one is shown, and of that nothing that looks like one."""
+    assert "s3cret" not in shown(setting)
+    assert f"{setting.partition('=')[0]}=(redacted)" in shown(setting)
+
+
+def test_command_of_a_report_shows_what_is_no_secret(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rates, thresholds and the lab are what a reader wants to see; its variables may be secret as well."""
+    monkeypatch.setenv("CHAOS_SPIKE_LAB_JWT_SECRET", "s3cret")
+    monkeypatch.setenv("CHAOS_SPIKE_LAB_DATABASE_URL", "postgresql://lab:s3cret@db/lab")
+    harmless = [
         "load.orders.rate=20/s",
+        "load.o.herd={users: 9}",
         "name=demo",
+        "lab.gateways=3",
+        "phases.0.duration=5s",
     ]
-    command = Words(Place(StackKind.EMBEDDED), 1, 2, False, (), tuple(settings), Path("runs")).shown(
-        "breaker"
-    )
+    command = shown(*harmless)
+    assert shlex.split(command)[-1 : -2 * len(harmless) : -2] == harmless[::-1]
     assert "s3cret" not in command
-    assert "'load.orders.http.headers.Authorization=(redacted)'" in command
-    assert "load.orders.rate=20/s" in command
-    assert "name=demo" in command
+    assert "CHAOS_SPIKE_LAB_JWT_SECRET" in command
+
+
+def test_target_is_shown_without_its_user_and_passed_on_whole() -> None:
+    """A report is read by many; a process of the same command must get in."""
+    target = "http://user:s3cret@127.0.0.1:8000"
+    assert "s3cret" not in shown(target=target)
+    assert "127.0.0.1:8000" in shown(target=target)
+    words = Words(Place(StackKind.EXTERNAL, target), 1, 2, False, (), (), Path("runs"))
+    assert target in words.again("breaker")

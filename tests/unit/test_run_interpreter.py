@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import interpreter_world
 import pytest
 from interpreter_world import World, stand_in
 
@@ -198,3 +200,18 @@ async def test_watch_that_dies_ends_the_run(world: World, monkeypatch: pytest.Mo
     )
     wound_up(world)
     assert world.ended["reason"] == "crashed"
+
+
+async def test_record_and_ending_hold_no_password_of_an_address(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither in what the stack says of itself nor in what is said of an address that does not answer."""
+    address = "http://user:s3cret@127.0.0.1:1"
+    monkeypatch.setattr(interpreter_world, "SYSTEM", replace(interpreter_world.SYSTEM, base_url=address))
+    monkeypatch.setattr(interpreter_world.Stack, "describe", lambda _: f"external system at {address}")
+    world.at["inject"] = raising(FaultNotInjected(f"{address} refused"))
+    ending = await world.run()
+    assert "127.0.0.1:1 refused" in ending.detail
+    assert "s3cret" not in ending.detail
+    assert "127.0.0.1:1" in (world.folder / "events.jsonl").read_text()
+    assert not [path for path in world.folder.rglob("*") if path.is_file() and "s3cret" in path.read_text()]

@@ -16,6 +16,8 @@ from resilience.analysis.checks.wholeness import system_health
 from resilience.analysis.evidence import RecordReader, RunEvidence, read_evidence
 from resilience.analysis.findings import Findings, analyse
 from resilience.analysis.judgement import FAIL, UNKNOWN, Judgement
+from resilience.breaker.report import BreakerReport
+from resilience.breaker.report import Verdict as OfRule
 from resilience.load.schedule import counts_by_phase
 from resilience.metrics.machine import crowded_phases
 from resilience.metrics.validity import Validity, judge_validity
@@ -33,7 +35,7 @@ def judge_record(
     findings = analyse(evidence, reader)
     judgements = [_check(evidence, findings, name) for name in evidence.plan.expect]
     failed = any(judgement.verdict == FAIL for judgement in judgements)
-    timed = any(report.spec.get("entry") != "lazy" for report in findings.breakers.values())
+    timed = any(_depends_on_timing(report) for report in findings.breakers.values())
     validity = _validity(evidence, doubtful=failed and timed)
     over = ending or _ending(evidence)
     reasons = _reasons(evidence, findings, judgements, validity, over)
@@ -85,6 +87,13 @@ def _check(evidence: RunEvidence, findings: Findings, name: str) -> Judgement:
         return Judgement(name, str(wanted), "checker error", UNKNOWN, evidence={"why": text})
 
 
+def _depends_on_timing(report: BreakerReport) -> bool:
+    """Whether a breaker may have failed because of its machine: by a timer of its own that rang late, or rejections that took long."""
+    timers = report.spec["entry"] != "lazy" or report.spec["dwell_ns"] or report.spec["evaluation_ns"]
+    found = (instance.rules.get("R15") for instance in report.instances)
+    return bool(timers) or any(rule is not None and rule.verdict is OfRule.FAIL for rule in found)
+
+
 def _ending(evidence: RunEvidence) -> Ending:
     if not evidence.ending:
         return Ending("aborted", "the runner died before the run was over; judged as far as it went")
@@ -107,7 +116,7 @@ def _validity(evidence: RunEvidence, *, doubtful: bool) -> Validity | None:
     crowded = crowded_phases(evidence.events.get("machine", ()), phases, evidence.epoch_ns)
     if not evidence.plan.load and not doubtful:
         # Nothing but stimuli: a busy machine widens intervals, so that rules stay open; what they still show is shown. But a breaker
-        # that has timers of its own may have failed because they rang late.
+        # that has timers of its own may have failed because they rang late, and a rejection that took long may have waited for a processor.
         crowded = ()
     return replace(measured, valid=measured.valid and not crowded, reasons=(*measured.reasons, *crowded))
 

@@ -83,6 +83,7 @@ def written(
     instance: str | None = "i1",
     crowded: bool = False,
     plan: str = PLAN,
+    slow_rejections_ns: int = 0,
     **system: Any,
 ) -> RunReader:
     """The record of a run of the stimulus against a model breaker."""
@@ -96,7 +97,9 @@ def written(
     recorder.event("run", t_ns=EPOCH, state="started", run_id="r", seed=1, strict=False)
     recorder.event("run", t_ns=EPOCH, state="epoch", epoch_ns=EPOCH)
     for call in calls.values():
-        recorder.message({"kind": "call", "worker": 0, "load": "calls", "rows": [row(call, instance)]})
+        line = row(call, instance)
+        line[5] += slow_rejections_ns if call.outcome == "rejected" else 0
+        recorder.message({"kind": "call", "worker": 0, "load": "calls", "rows": [line]})
     for arrival in history:
         if isinstance(arrival, Arrival):
             for line in wire(arrival, calls[str(arrival.id)].outcome):
@@ -136,20 +139,31 @@ def test_record_of_a_wrong_breaker_fails_that_rule(tmp_path: Path, bug: str, rul
     assert judge_record(reader) == verdict
 
 
-def test_record_of_a_crowded_machine_passes_or_is_invalid(tmp_path: Path) -> None:
-    """What a stimulus has shown, it has shown; only a late timer may be the neighbour's work."""
+def test_record_of_a_crowded_machine_still_shows_what_it_shows(tmp_path: Path) -> None:
+    """What a stimulus has shown, it has shown: a breaker without timers keeps its verdict."""
     assert judge_record(written(tmp_path / "good", MODEL, crowded=True))["verdict"] == "pass"
     wrong = replace(MODEL, bugs=frozenset({"wait_long"}))
     assert judge_record(written(tmp_path / "bad", wrong, crowded=True))["verdict"] == "fail"
-    timed = judge_record(
-        written(
-            tmp_path / "timed",
-            wrong,
-            crowded=True,
-            plan=PLAN.replace("failures: 3", "failures: 3, entry: timer"),
-        )
-    )
-    assert timed["verdict"] == "invalid"
+
+
+@pytest.mark.parametrize("timer", ["entry: timer", "dwell_ms: 30000", "evaluation_ms: 1"])
+def test_record_of_a_breaker_with_timers_on_a_crowded_machine_is_invalid(tmp_path: Path, timer: str) -> None:
+    """Each of its own timers may have rung late; on a quiet machine it simply fails."""
+    wrong = replace(MODEL, bugs=frozenset({"wait_long"}))
+    plan = PLAN.replace("failures: 3", f"failures: 3, {timer}")
+    assert judge_record(written(tmp_path / "crowded", wrong, crowded=True, plan=plan))["verdict"] == "invalid"
+    assert judge_record(written(tmp_path / "quiet", wrong, plan=plan))["verdict"] == "fail"
+
+
+def test_record_of_slow_rejections_on_a_crowded_machine_is_invalid(tmp_path: Path) -> None:
+    """A rejection that took long may have waited for a processor; on a quiet machine the breaker is slow."""
+    late_ns = S
+    crowded = judge_record(written(tmp_path / "crowded", MODEL, crowded=True, slow_rejections_ns=late_ns))
+    assert crowded["verdict"] == "invalid"
+    quiet = judge_record(written(tmp_path / "quiet", MODEL, slow_rejections_ns=late_ns))
+    assert quiet["verdict"] == "fail"
+    (instance,) = quiet["breakers"]["dependency"]["instances"]
+    assert {rule for rule, found in instance["rules"].items() if found["verdict"] == "FAIL"} == {"R15"}
 
 
 def test_record_without_names_is_unattributed_where_there_are_several(tmp_path: Path) -> None:

@@ -192,15 +192,23 @@ class Chaos:
 
     @contextlib.contextmanager
     def expect_opens(self, breaker: Watched | TargetBreaker, *, within: float) -> Iterator[None]:
-        """What the block does opens the breaker, at the latest `within` seconds after its end."""
+        """What the block does opens the breaker, at the latest `within` seconds after its end.
+
+        AssertionError if it does not open after the block's beginning; ChaosSetupError if it is open before it.
+        """
+        mark = breaker.mark("open")
         yield
-        breaker.wait_for("open", within=within)
+        breaker.wait_for("open", within=within, after=mark)
 
     @contextlib.contextmanager
     def expect_recovers(self, breaker: Watched | TargetBreaker, *, within: float) -> Iterator[None]:
-        """After the block the breaker is closed again, at the latest `within` seconds after its end."""
+        """After the block the breaker is closed again, at the latest `within` seconds after its end.
+
+        AssertionError if it does not close after the block's beginning; ChaosSetupError if it is closed before it.
+        """
+        mark = breaker.mark("closed")
         yield
-        breaker.wait_for("closed", within=within)
+        breaker.wait_for("closed", within=within, after=mark)
 
     def judge(self) -> Run:
         """End the loads and look at all that was recorded. InvalidRun if a generator did not do what it was asked to."""

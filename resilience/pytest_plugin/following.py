@@ -45,7 +45,9 @@ class TargetBreaker:
         self._told = threading.Condition()
         self._lines: list[dict[str, Any]] = []
         self._states: dict[str, str] = {}
-        self._entered: list[tuple[str, str]] = []
+        self._entered: list[
+            tuple[str, bool]
+        ] = []  # state, and whether another one is known to have been before
         self._seen = 0
         self._tap: TapObserver | None = None
         self._running: list[Future[Any]] = []
@@ -65,26 +67,29 @@ class TargetBreaker:
                 f"before {proxy or name!r}"
             )
 
-    def wait_for(self, state: str, *, within: float) -> None:
+    def mark(self, state: str) -> int:
+        """Now, for a `wait_for` of what comes `after`; ChaosSetupError if `state` is what a wait would find already."""
+        self._require_heard()
+        with self._told:
+            if self._all_closed() if state == "closed" else state in self._states.values():
+                raise ChaosSetupError(
+                    f"{self.name} is {state} before the block that is to bring it there: {self._now()}"
+                )
+            return len(self._entered)
+
+    def wait_for(self, state: str, *, within: float, after: int | None = None) -> None:
         """Wait until an instance is (or has been since the last wait) in `state`; for "closed": all that tell anything.
 
-        AssertionError after `within` seconds.
+        With `after`, a `mark`, one must have entered the state since then. AssertionError after `within` seconds.
         """
-        if not self._heard:
-            raise ChaosSetupError(
-                f"no instance tells the state of {self.name}: it can be judged, but not waited for"
-            )
+        self._require_heard()
         wanted = state.replace("-", "_")
         until_s = time.monotonic() + within
         with self._told:
-            while not self._reached(wanted):
+            while not (self._reached(wanted) if after is None else self._changed(wanted, after)):
                 left_s = until_s - time.monotonic()
                 if left_s <= 0:
-                    now = (
-                        ", ".join(f"{who} {what}" for who, what in sorted(self._states.items()))
-                        or "nothing heard"
-                    )
-                    raise AssertionError(f"{self.name} was not {wanted} within {within:g} s: {now}")
+                    raise AssertionError(f"{self.name} was not {wanted} within {within:g} s: {self._now()}")
                 self._told.wait(left_s)
 
     def history(self, loads: Iterable[LoadHandle], run_id: str, faults: Iterable[Fault]) -> list[Observation]:
@@ -125,18 +130,35 @@ class TargetBreaker:
             if state is not None:
                 instance, now = str(line["instance"]), str(line[state])
                 if self._states.get(instance) != now:
-                    self._entered.append((instance, now))
+                    # The first poll of an instance tells a state, not that it was entered.
+                    self._entered.append((now, state == "to" or instance in self._states))
                 self._states[instance] = now
             self._told.notify_all()
 
     def _reached(self, state: str) -> bool:
         if state == "closed":
-            found = len(self._states) == len(self._heard) and set(self._states.values()) == {"closed"}
+            found = self._all_closed()
             if found:
                 self._seen = len(self._entered)
             return found
-        for index, (_, entered) in enumerate(self._entered[self._seen :], start=self._seen + 1):
+        for index, (entered, _) in enumerate(self._entered[self._seen :], start=self._seen + 1):
             if entered == state:
                 self._seen = index
                 return True
         return state in self._states.values()
+
+    def _changed(self, state: str, after: int) -> bool:
+        entered = (state, True) in self._entered[after:]
+        return entered and (state != "closed" or self._all_closed())
+
+    def _all_closed(self) -> bool:
+        return len(self._states) == len(self._heard) and set(self._states.values()) == {"closed"}
+
+    def _now(self) -> str:
+        return ", ".join(f"{who} {what}" for who, what in sorted(self._states.items())) or "nothing heard"
+
+    def _require_heard(self) -> None:
+        if not self._heard:
+            raise ChaosSetupError(
+                f"no instance tells the state of {self.name}: it can be judged, but not waited for"
+            )

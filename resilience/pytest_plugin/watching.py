@@ -13,6 +13,7 @@ from resilience.breaker.observers.in_process.watching import InProcessObserver
 from resilience.breaker.report import BreakerReport
 from resilience.breaker.spec import BreakerSpec
 from resilience.pytest_plugin.asserting import judged, raise_unless_passed, violations_of
+from resilience.pytest_plugin.errors import ChaosSetupError
 from resilience.pytest_plugin.specs import read_spec
 from resilience.pytest_plugin.timeline import Violation
 
@@ -122,14 +123,22 @@ class Watched:
             await asyncio.sleep(pause if until is None else max(pause, PAUSE_S))
         return Drive(tuple(outcomes))
 
-    def wait_for(self, state: str, *, within: float) -> None:
+    def mark(self, state: str) -> int:
+        """Now, for a `wait_for` of what comes `after`; ChaosSetupError if the breaker is in `state` already."""
+        self._observer.look()
+        mark, now = self._observer.recorder.mark()
+        if now == state:
+            raise ChaosSetupError(f"{self.name} is {state} before the block that is to bring it there")
+        return mark
+
+    def wait_for(self, state: str, *, within: float, after: int | None = None) -> None:
         """Wait until the breaker is in `state`, or has been since the last wait; AssertionError after `within` seconds.
 
-        It only waits: a breaker that goes half-open when it is next asked needs somebody to ask (see `drive(until=...)`).
+        With `after`, a `mark`, it must have entered the state since then. It only waits: a breaker that goes half-open when it is next asked needs somebody to ask (see `drive(until=...)`).
         """
         __tracebackhide__ = True
         name = state.replace("-", "_")
-        if not self._observer.recorder.wait_for(name, within, self._observer.look):
+        if not self._observer.recorder.wait_for(name, within, self._observer.look, after=after):
             raise AssertionError(self._never(name, within))
 
     def report(

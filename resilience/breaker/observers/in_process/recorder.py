@@ -164,10 +164,22 @@ class Recorder:
         """From now on this observer cannot be trusted to see every call; `why` is for people."""
         self._broken = self._broken or why
 
-    def wait_for(self, state: str, within_s: float, look: Callable[[], object] | None = None) -> bool:
+    def mark(self) -> tuple[int, str]:
+        """The number of the last transition, and the state it led to: for a wait for what comes `after`."""
+        with self._grown:
+            return self._seq, self._state
+
+    def wait_for(
+        self,
+        state: str,
+        within_s: float,
+        look: Callable[[], object] | None = None,
+        *,
+        after: int | None = None,
+    ) -> bool:
         """Wait until the breaker is in `state`, or has been since the last wait ended well; False after `within_s`.
 
-        Woken by the transition itself. Where a library has no events, `look` is asked every 10 ms: it reads the state
+        With `after`, a `mark`: until it has *entered* that state since (and, for "closed", is in it). Woken by the transition itself. Where a library has no events, `look` is asked every 10 ms: it reads the state
         and tells the recorder of a change.
         """
         until_s = time.monotonic() + within_s
@@ -175,7 +187,7 @@ class Recorder:
             if look is not None:
                 look()
             with self._grown:
-                if self._reached(state):
+                if self._reached(state) if after is None else self._entered(state, after):
                     return True
                 left_s = until_s - time.monotonic()
                 if left_s <= 0:
@@ -206,6 +218,15 @@ class Recorder:
             self._seen = self._seq
             return True
         return False
+
+    def _entered(self, state: str, after: int) -> bool:
+        # Open may be half-open by now, and half-open soon is; closed is what is to last.
+        now = self._state == state or state != "closed"
+        return now and any(
+            event.to_state == state
+            for event in self._transitions
+            if event.seq is not None and event.seq > after
+        )
 
     def _close(
         self,

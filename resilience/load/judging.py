@@ -8,7 +8,7 @@ that is wrong data.
 import json
 
 from resilience.load.requests import HttpRequest
-from resilience.load.sources import Headers, value_at
+from resilience.load.sources import Headers, document_of, value_at
 from resilience.metrics.outcomes import CLIENT_ERROR, DEGRADED, OK, SERVER_ERROR, SHED, WRONG_DATA
 
 _SHED_STATUSES = frozenset({429, 503})
@@ -49,10 +49,7 @@ class AnswerJudge:
         return None
 
     def _body_fits(self, body: bytes) -> bool:
-        try:
-            document = json.loads(body)
-        except ValueError:
-            return False
+        document = document_of(body)
         return all(value_at(document, path) == wanted for path, wanted in self._json)
 
 

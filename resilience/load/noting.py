@@ -67,8 +67,11 @@ class Noting:
 
 
 def bounded(value: Any) -> Any:
-    """A value as a note may hold it."""
+    """A value as a note may hold it; None where it is nested too deeply to be written."""
     if value is None or isinstance(value, bool | int | float):
         return value
-    text = value if isinstance(value, str) else json.dumps(value, separators=(",", ":"), default=str)
+    try:
+        text = value if isinstance(value, str) else json.dumps(value, separators=(",", ":"), default=str)
+    except RecursionError:
+        return None
     return text[:TEXT_CHARS]

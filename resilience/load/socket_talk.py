@@ -13,7 +13,7 @@ from typing import Any, Literal, NamedTuple
 
 from resilience.load.fields import fill, json_escape, message_encoder
 from resilience.load.requests import Pairs, WebSocketRequest
-from resilience.load.sources import MISSING, value_at
+from resilience.load.sources import MISSING, document_of, value_at
 
 Meaning = Literal["push", "answer", "wrong"]
 
@@ -89,7 +89,7 @@ class Talk:
         for start in range(len(path)):
             found = value_at(document, path[start:])
             if found is not MISSING:
-                return found if isinstance(found, str) else json.dumps(found)
+                return found if isinstance(found, str) else _written(found)
         return None
 
 
@@ -105,6 +105,13 @@ def fits(document: Any, wanted: tuple[tuple[tuple[str, ...], Any], ...]) -> bool
     return all(_same(value_at(document, path), value) for path, value in wanted)
 
 
+def _written(value: Any) -> str | None:
+    try:
+        return json.dumps(value)
+    except RecursionError:  # writing takes a little more of the stack than reading did
+        return None
+
+
 def _same(found: Any, wanted: Any) -> bool:
     if found == wanted:
         return True
@@ -112,11 +119,3 @@ def _same(found: Any, wanted: Any) -> bool:
     if isinstance(wanted, str) and isinstance(found, plain) and not isinstance(found, bool):
         return json.dumps(found) == wanted
     return False
-
-
-def document_of(text: str | bytes) -> Any:
-    """A message as JSON; MISSING where it is none."""
-    try:
-        return json.loads(text)
-    except ValueError:
-        return MISSING

@@ -20,7 +20,8 @@ from resilience.load.fields import fill, fill_url, message_encoder
 from resilience.load.recorder import Recorder
 from resilience.load.requests import WebSocketRequest
 from resilience.load.socket_link import Link, LinkError, LinkLostError
-from resilience.load.socket_talk import Talk, conditions, document_of, fits
+from resilience.load.socket_talk import Talk, conditions, fits
+from resilience.load.sources import document_of
 
 _NS: Final = 10**9
 _REMEMBERED: Final = 1_000

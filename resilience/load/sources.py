@@ -101,11 +101,16 @@ class Reader:
 
     def _json(self) -> Any:
         if self._document is None:
-            try:
-                self._document = json.loads(self._heard.body)
-            except ValueError:
-                self._document = MISSING
+            self._document = document_of(self._heard.body)
         return self._document
+
+
+def document_of(text: str | bytes) -> Any:
+    """What a target says, as JSON; MISSING where it is none, or nested more deeply than can be read."""
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return MISSING
 
 
 def value_at(document: Any, path: Sequence[str]) -> Any:

@@ -189,6 +189,10 @@ class WebSocketDriver(TaskDriver):
                 await user.close()
                 if sound or self._request.reconnect_ns is None or not await user.come_back(until):
                     return
+        except Exception:
+            # Whatever went wrong here, there was a socket, and it leaves its note; who asks for the task learns the rest.
+            user.leave(monotonic_ns(), lost=True, code=None)
+            raise
         finally:
             self._here.discard(user)
             await user.close()

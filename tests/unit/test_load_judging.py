@@ -65,5 +65,6 @@ def test_judge_expected_json(path, text, category):
 def test_judge_expected_json_in_no_json():
     """A body that is no JSON has none of the values; a fallback need not have them."""
     assert outcome(200, body=b"<html>", expect_json=(("a", "1"),)) == "wrong_data"
+    assert outcome(200, body=b"[" * 200_000, expect_json=(("a", "1"),)) == "wrong_data"
     fallback = {"expect_json": (("a", "1"),), "degraded_header": ("X-Degraded", "true")}
     assert outcome(200, body=b"{}", **fallback) == "degraded"

@@ -74,6 +74,16 @@ def test_note_is_bounded() -> None:
     assert len(note["all"]) == TEXT_CHARS
 
 
+def test_note_of_an_answer_nested_too_deeply_has_no_value() -> None:
+    """Too deep to be read, or only to be written: the note is there, without the value."""
+    noting = Noting((("all", "json"), ("some", "json.0")), "http")
+    for depth in (*range(900, 1_000), 200_000):
+        heard = Heard(200, (), b"[" * depth + b"]" * depth)
+        note = noting.note(0, "id", {}, heard, at=(0, 0), outcome="ok")
+        assert note["all"] in {None, "[" * TEXT_CHARS}
+    assert (note["all"], note["some"]) == (None, None)
+
+
 def test_recorder_counts_the_notes_that_did_not_fit() -> None:
     """What is beyond the bound is said to be lost, so that a checker knows that it does not know."""
     sent: list[dict[str, object]] = []

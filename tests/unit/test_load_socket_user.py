@@ -15,6 +15,7 @@ from resilience.load.requests import WebSocketRequest
 from resilience.load.shapes import constant
 from resilience.load.socket_link import ABNORMAL, Link, LinkLostError
 from resilience.load.socket_user import SocketUser
+from resilience.load.websocket_driver import WebSocketDriver
 
 S = 10**9
 
@@ -106,3 +107,30 @@ async def test_user_counts_the_pushes_that_its_note_cannot_hold(speak: Speak) ->
     note = await note_of(WebSocketRequest("ws://h/", push_id="id", hold_ns=S, record=True))
     assert (len(note["heard"]), note["heard_dropped"]) == (1_000, 3)
     assert (note["latencies"], note["unanswered"], note["waited"]) == ([], 0, [])
+
+
+async def test_user_stays_whatever_nesting_it_hears(speak: Speak) -> None:
+    """A message nested too deeply to be read is wrong; the one after it is an answer."""
+    speak(["[" * 200_000, '{"type": "echo"}'])
+    answer = (("type", '"echo"'),)
+    request = WebSocketRequest(
+        "ws://h/", send="{n}", every_ns=1, count=1, answer_json=answer, hold_ns=S, record=True
+    )
+    note = await note_of(request)
+    assert (len(note["latencies"]), note["unanswered"]) == (1, 0)
+
+
+async def test_user_whose_stay_ends_in_an_error_leaves_its_note(speak: Speak) -> None:
+    """A condition that is no JSON once it is filled in is found out in the middle of the stay: the socket counts all the same."""
+    speak([])
+    answer = (("n", "{n} {n}"),)
+    request = WebSocketRequest("ws://h/", send="{n}", count=1, answer_json=answer, hold_ns=S, record=True)
+    found, recorder = stream(request)
+    driver = WebSocketDriver(found, recorder, stripe=0, stripes=1, run_id="r")
+    user = user_of(request, recorder)
+    await user.open()
+    with pytest.raises(ValueError, match="Extra data"):
+        await driver._stay(user, monotonic_ns() + 60 * S)
+    (note,) = recorder.notes
+    assert (note["lost"], note["code"]) == (True, None)
+    assert not user.connected

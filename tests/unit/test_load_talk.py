@@ -66,6 +66,19 @@ def test_silent_user_takes_everything_for_a_push() -> None:
     assert listener.hears("text").push is None
 
 
+def test_message_nested_too_deeply_is_no_json() -> None:
+    """It answers nothing and has no id, and it ends nobody's stay, be it too deep to be read or only to be written again."""
+    conversation = talk(answer_json=(("type", '"echo"'),))
+    send(conversation, 0)
+    assert conversation.hears("[" * 200_000).meaning == "wrong"
+    assert list(conversation.under_way) == [0]
+    listener = talk(send=None, push_id="id")
+    for depth in range(900, 1_000):
+        said = listener.hears('{"id": ' + "[" * depth + "]" * depth + "}")
+        assert said.push is None or len(said.push) == 2 * depth
+    assert said.meaning == "push"
+
+
 def test_broadcast_is_known_by_the_id_that_others_will_read() -> None:
     """The sender's message comes to the others wrapped up: the path to its id is longer there."""
     conversation = talk(push_id="payload.id")

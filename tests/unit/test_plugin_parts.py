@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from resilience.analysis.checks.load import FIGURES, Window
 from resilience.breaker.observation import Call, Fault, Interval, Observation, Transition
 from resilience.load.model import HttpRequest, RateSegment, Stream
 from resilience.metrics.histogram import Histogram
@@ -20,7 +21,7 @@ from resilience.pytest_plugin.achaos import AsyncChaos
 from resilience.pytest_plugin.chaos import Chaos
 from resilience.pytest_plugin.errors import ChaosSetupError, InvalidRun
 from resilience.pytest_plugin.faulting import FaultHandle
-from resilience.pytest_plugin.judging import Run
+from resilience.pytest_plugin.judging import JudgedLoad, Run
 from resilience.pytest_plugin.layers import admin_url_of
 from resilience.pytest_plugin.loading import LoadHandle
 from resilience.pytest_plugin.specs import Spec
@@ -159,6 +160,36 @@ def second(number: int, good: int, slow_ms: float, failed: int = 0) -> dict[str,
         "n": counts,
         "r": histogram.to_json(),
     }
+
+
+@pytest.mark.parametrize(
+    ("failed", "expected"),
+    [
+        (0, None),
+        (1, None),  # one of twenty: the 95th percentile is the slowest answer
+        (2, "p95 is without an answer, at most 500 ms allowed: 40 offered, "),
+        (20, "p95 is without an answer, at most 500 ms allowed: 40 offered, "),
+    ],
+)
+def test_p95_of_a_window_counts_what_was_not_answered_as_a_plan_does(
+    failed: int, expected: str | None
+) -> None:
+    """Two seconds of twenty operations each, so many of them without an answer, and quick answers to the rest."""
+    stream = Stream("x", (RateSegment(0, 60 * S, 20, 20),), "uniform", HttpRequest("http://x"), S, S)
+    load = LoadHandle("x", stream, "run", 1, None, epoch_ns=100 * S, stop_ns=102 * S)  # type: ignore[arg-type]
+    load.messages += [second(n, 20 - failed, 10.0, failed=failed) for n in (0, 1)]
+    window = JudgedLoad(load).window(0, 2)
+    p95 = FIGURES["p95"]
+    seen = load.table().bin("x")
+    assert window.p95_ns == p95.value(Window(seen, 2.0, ()))
+    if expected is None:
+        window.assert_p95(at_most_ms=500)
+        with pytest.raises(AssertionError, match=r"p95 is 10\.\d ms, at most 5 ms allowed"):
+            window.assert_p95(at_most_ms=5)
+        return
+    with pytest.raises(AssertionError, match=expected):
+        window.assert_p95(at_most_ms=500)
+    assert p95.show(window.p95_ns) == "without an answer"
 
 
 @pytest.mark.parametrize(

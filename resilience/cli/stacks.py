@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import replace
 
 from resilience.lab.autoscaler import AutoscalePolicy
+from resilience.lab.broken import VARIABLE, WAYS, broken_from
 from resilience.lab.embedded import EmbeddedStack, lab_environ
 from resilience.lab.external import ExternalStack
+from resilience.lab.settings import SettingsError
 from resilience.lab.system import Instance, ProxyPoint, Stack, StackError, System
 from resilience.plan.schema import External, Plan
 from resilience.plan.stimuli import scripted_proxies
@@ -20,10 +23,24 @@ def make_stack(kind: str, plan: Plan, target: System | None = None, notice: str 
     """A stack that is ready to be brought up; raises `StackError` where something that it needs is missing.
 
     `target` is the external system of `--target`: what it does not know is taken from the plan. `notice` is what people
-    must know of the system first; it goes into the record.
+    must know of the system first; it goes into the record, and so does that a lab of ours is broken on purpose.
     """
-    if notice:
-        return _Noticed(make_stack(kind, plan), notice)
+    broken = "" if kind == "external" else _broken(os.environ)
+    stack = _made(kind, plan, target)
+    said = " ".join(text for text in (notice, broken) if text)
+    return _Noticed(stack, said) if said else stack
+
+
+def _broken(environ: Mapping[str, str]) -> str:
+    try:
+        names = sorted(broken_from(environ))
+    except SettingsError as error:
+        raise StackError(str(error)) from error
+    ways = "; ".join(WAYS[name] for name in names)
+    return f"the lab is broken on purpose ({VARIABLE}={','.join(names)}): {ways}." if names else ""
+
+
+def _made(kind: str, plan: Plan, target: System | None) -> Stack:
     if kind == "external":
         return ExternalStack(external_system(plan, target), correlate=scripted_proxies(plan))
     lab = plan.lab

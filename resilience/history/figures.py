@@ -16,6 +16,8 @@ from typing import Any, Literal
 Worse = Literal["up", "down"]
 
 _GIB = 2**30
+_PLACES = frozenset({"CHAOS_SPIKE_LAB_DIR", "CHAOS_SPIKE_LAB_POSTGRES_USER"})
+"""Variables of the lab that change nothing that is measured."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +61,9 @@ def _recovery_figures(verdict: Mapping[str, Any]) -> Iterator[Figure]:
 
 
 def environment_fingerprint(environment: Mapping[str, Any]) -> str:
-    """A word that two runs share if their figures may be compared: same kind of machine, Python, stack, workers.
+    """A word that two runs share if their figures may be compared: same kind of machine, Python, stack, workers, and lab.
 
+    A lab that variables changed (another breaker, a mistake on purpose) is another lab; where its files lie does not count.
     The kernel's and the packages' versions are not in it: a night on which they changed is just what a trend should show.
     """
     memory_gib = round(float(environment.get("memory_bytes") or 0) / _GIB)
@@ -74,6 +77,10 @@ def environment_fingerprint(environment: Mapping[str, Any]) -> str:
         environment.get("workers"),
         bool(environment.get("shared_host")),
     ]
+    lab = environment.get("lab")
+    if isinstance(lab, Mapping):
+        # Nothing for a lab as it is: runs from before this was recorded stay comparable.
+        parts += [f"{name}={value}" for name, value in sorted(lab.items()) if name not in _PLACES]
     return _digest("\x1f".join(map(str, parts)))
 
 

@@ -6,6 +6,7 @@ import os
 import platform
 import subprocess
 import sys
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from importlib import metadata
 from typing import Any
@@ -14,6 +15,7 @@ from urllib.parse import urlsplit
 import psutil
 
 from faults.redact import REDACTED, redact
+from resilience.lab.settings import PREFIX
 from resilience.lab.system import System
 
 _PACKAGES = (
@@ -27,6 +29,14 @@ _PACKAGES = (
     "purgatory",
     "bokeh",
 )
+_LABS = ("embedded", "compose")
+"""Stacks that are our own lab, on this host, and read the lab's variables."""
+
+
+def lab_variables(environ: Mapping[str, str]) -> dict[str, str]:
+    """The variables that are set for the lab, by their names and without secrets; an empty one is not set."""
+    found = {key: value for key, value in sorted(environ.items()) if key.startswith(PREFIX) and value}
+    return {key: str(value) for key, value in redact(found).items()}
 
 
 def describe_environment(system: System, **run: Any) -> dict[str, Any]:
@@ -43,7 +53,8 @@ def describe_environment(system: System, **run: Any) -> dict[str, Any]:
         "cpu": _cpu_model(),
         "memory_bytes": psutil.virtual_memory().total,
         "load_average": list(os.getloadavg()),
-        "shared_host": system.stack in ("embedded", "compose") or _on_loopback(system.base_url),
+        "lab": lab_variables(os.environ) if system.stack in _LABS else {},
+        "shared_host": system.stack in _LABS or _on_loopback(system.base_url),
         "packages": {name: version for name in _PACKAGES if (version := _version(name))},
         "git_revision": _git_revision(),
     }

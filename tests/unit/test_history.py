@@ -81,6 +81,23 @@ def test_runs_are_comparable_by_machine_and_plan_not_by_comment() -> None:
     assert plan_hash("a: 1\n\n# why\nb: 2 # so\n") == plan_hash("a: 1\nb: 2\n") != plan_hash("a: 1\nb: 3\n")
 
 
+@pytest.mark.parametrize(
+    ("lab", "same"),
+    [
+        ({}, True),
+        ({"CHAOS_SPIKE_LAB_DIR": "/elsewhere"}, True),
+        ({"CHAOS_SPIKE_LAB_BREAKER": "none"}, False),
+        ({"CHAOS_SPIKE_LAB_BROKEN": "pool-waits"}, False),
+    ],
+)
+def test_run_of_a_lab_that_was_changed_is_no_night_of_the_lab_as_it_is(
+    lab: dict[str, str], same: bool
+) -> None:
+    """Showing how it fails must not look like a regression; a record without variables is of a lab as it is."""
+    machine = {"cpu": "X", "cores": 2, "stack": "embedded"}
+    assert (environment_fingerprint({**machine, "lab": lab}) == environment_fingerprint(machine)) is same
+
+
 def test_history_gives_back_what_it_was_given(tmp_path: Path) -> None:
     """Infinite values and the order of figures included; the same run twice is one run."""
     figures = (Figure("z", math.inf, "s", "up"), Figure("a", 0.5, "share", "down"))

@@ -5,9 +5,15 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
 from run_sample import PLAN, record
 
-from resilience.lab.system import Instance, ProxyPoint, System
+from resilience.cli.stacks import NOTICE, make_stack
+from resilience.lab.broken import VARIABLE, WAYS
+from resilience.lab.embedded import EmbeddedStack
+from resilience.lab.external import ExternalStack
+from resilience.lab.system import Instance, ProxyPoint, StackError, System
+from resilience.plan import load_text
 from resilience.run.environment import describe_environment
 from resilience.run.judge import judge_record
 
@@ -49,3 +55,38 @@ def test_run_of_an_address_with_a_password_is_judged(tmp_path: Path) -> None:
     )
     verdict = judge_record(record(tmp_path / "run", plan=plan, environment=describe_environment(SYSTEM)))
     assert verdict["verdict"] == "pass", verdict["reason"]
+
+
+def test_environment_records_how_a_lab_of_ours_was_changed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The variables that are set, no secret among them; a system of others does not read them."""
+    monkeypatch.setenv("CHAOS_SPIKE_LAB_BROKEN", "pool-waits")
+    monkeypatch.setenv("CHAOS_SPIKE_LAB_BREAKER", "")
+    monkeypatch.setenv("CHAOS_SPIKE_LAB_JWT_SECRET", "s3cret")
+    lab = describe_environment(System("compose", "http://127.0.0.1:1"))["lab"]
+    assert lab["CHAOS_SPIKE_LAB_BROKEN"] == "pool-waits"
+    assert "CHAOS_SPIKE_LAB_BREAKER" not in lab
+    assert "s3cret" not in lab["CHAOS_SPIKE_LAB_JWT_SECRET"]
+    assert describe_environment(SYSTEM)["lab"] == {}
+
+
+async def test_verdict_says_first_that_the_lab_is_broken_on_purpose(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Beside what is to be said of the place; of a lab as it is, and of a system of others, nothing is said."""
+
+    async def up(_: object) -> System:
+        return System("embedded", "http://127.0.0.1:1", facts={"breaker_spec": "{}"})
+
+    monkeypatch.setattr(EmbeddedStack, "up", up)
+    monkeypatch.setattr(ExternalStack, "up", up)
+    plan = load_text(PLAN, source="plan.yaml", environment={}).plan
+    monkeypatch.delenv(VARIABLE, raising=False)
+    assert NOTICE not in (await make_stack("embedded", plan).up()).facts
+    monkeypatch.setenv(VARIABLE, "pool-waits,no-fallback")
+    said = (await make_stack("embedded", plan, notice="not yours.").up()).facts[NOTICE]
+    assert said.startswith(
+        "not yours. the lab is broken on purpose (CHAOS_SPIKE_LAB_BROKEN=no-fallback,pool-waits)"
+    )
+    assert all(WAYS[name] in said for name in ("pool-waits", "no-fallback"))
+    assert NOTICE not in (await make_stack("external", plan, SYSTEM).up()).facts
+    monkeypatch.setenv(VARIABLE, "typo")
+    with pytest.raises(StackError, match="typo is not one of"):
+        make_stack("embedded", plan)

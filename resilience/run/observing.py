@@ -11,7 +11,8 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from itertools import chain
+from typing import Any, Final
 
 import psutil
 
@@ -29,6 +30,7 @@ from resilience.run.machine import watch_machine
 from resilience.run.probes import AUTOSCALER, Prober, watch_scaling
 
 DEFAULT_POLL_NS = 200_000_000
+_HEALTH: Final[Mapping[str, str]] = {"source": "health"}
 Emit = Callable[[dict[str, Any]], None]
 Running = tuple[Mapping[str, str], Coroutine[Any, Any, None]]
 """What a gap of an observer is a gap of, and the observer."""
@@ -49,7 +51,7 @@ class Observation:
         for tap in self.taps:
             await tap.drain(self.emit)
         if self.prober is not None:
-            await self.prober.after()
+            await _told(_HEALTH, self.prober.after(), self.emit)
 
 
 @contextlib.asynccontextmanager
@@ -57,20 +59,41 @@ async def observe(plan: Plan, stack: Stack, system: System, emit: Emit) -> Async
     """Run every observer that the plan asks for."""
     # One connection an instance serves all breakers of the plan: events name theirs.
     instances = await stack.instances() if plan.breakers else ()
-    taps = {tap: _watched(tap.source, tap.run(emit), emit) for tap in _taps(plan, system)}
-    tasks = [*taps.values(), _watched({"source": "resources"}, _resources(system, emit), emit)]
-    tasks.append(_watched({"source": "machine"}, watch_machine(system, emit), emit))
-    tasks += [_watched(source, observer, emit) for source, observer in _breakers(plan, instances, emit)]
-    tasks += [_watched(source, observer, emit) for source, observer in _remote(plan, instances, emit)]
-    prober = Prober(system.instances, emit)
-    await prober.before()
-    tasks.append(_watched({"source": "health"}, prober.during(), emit))
-    if AUTOSCALER in system.facts:
-        tasks.append(_watched({"source": AUTOSCALER}, watch_scaling(system, emit), emit))
+    tasks: list[asyncio.Task[None]] = []
+
+    def watch(source: Mapping[str, str], observer: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        tasks.append(_watched(source, observer, emit))
+        return tasks[-1]
+
     try:
+        taps = {tap: watch(tap.source, tap.run(emit)) for tap in _taps(plan, system)}
+        watch({"source": "resources"}, _resources(system, emit))
+        watch({"source": "machine"}, watch_machine(system, emit))
+        for source, observer in chain(_breakers(plan, instances, emit), _remote(plan, instances, emit)):
+            watch(source, observer)
+        prober = Prober(system.instances, emit)
+        await _told(_HEALTH, prober.before(), emit)
+        watch(_HEALTH, prober.during())
+        if AUTOSCALER in system.facts:
+            watch({"source": AUTOSCALER}, watch_scaling(system, emit))
         yield Observation(taps, emit, prober)
     finally:
         await _ended(tasks)
+
+
+async def _told(source: Mapping[str, str], asking: Coroutine[Any, Any, None], emit: Emit) -> None:
+    """Ask something once; where that fails its source has a gap, and the run goes on."""
+    try:
+        await asking
+    except Exception as error:  # noqa: BLE001 - whatever a target answers, it costs evidence and not the run
+        _lost(source, error, emit)
+
+
+def _lost(source: Mapping[str, str], error: BaseException | None, emit: Emit) -> None:
+    at_ns = now_ns()
+    emit({"kind": "gap", **source, "lost": None, "at": [at_ns, at_ns]})
+    text = f"the observer of {' '.join(source.values())} failed: {error!r}"
+    emit({"kind": "log", "level": "error", "text": text})
 
 
 def _watched(
@@ -79,13 +102,9 @@ def _watched(
     """An observer as a task whose death is told at once."""
 
     def over(task: asyncio.Task[None]) -> None:
-        if task.cancelled():
-            return
-        at_ns = now_ns()
-        # An observer has no end of its own: one that returned has stopped observing as well.
-        emit({"kind": "gap", **source, "lost": None, "at": [at_ns, at_ns]})
-        text = f"the observer of {' '.join(source.values())} failed: {task.exception()!r}"
-        emit({"kind": "log", "level": "error", "text": text})
+        if not task.cancelled():
+            # An observer has no end of its own: one that returned has stopped observing as well.
+            _lost(source, task.exception(), emit)
 
     task = asyncio.create_task(observer)
     task.add_done_callback(over)

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -76,10 +77,12 @@ class Prober:
         if stage != "during":
             ready = await _get(session, f"{instance.admin_url}/health/ready")
             reading["ready"] = None if ready is None else ready[0] == 200
-            reading["dependencies"] = (ready[1] if ready else {}).get("dependencies", {})
+            reading["dependencies"] = _object(ready, "dependencies")
         told = await _get(session, f"{instance.admin_url}/breakers")
-        listed = told[1].get("breakers", {}) if told else {}
-        reading["breakers"] = {name: str(each.get("state")) for name, each in listed.items()}
+        listed = _object(told, "breakers")
+        reading["breakers"] = {
+            n: str(each.get("state")) for n, each in listed.items() if isinstance(each, dict)
+        }
         reading |= await _gauges(session, f"{instance.admin_url}/metrics")
         reading |= _process(instance.pid)
         self._emit(
@@ -166,8 +169,14 @@ async def _get(session: aiohttp.ClientSession, url: str) -> tuple[int, dict[str,
         return None
 
 
+def _object(answer: tuple[int, dict[str, Any]] | None, key: str) -> dict[str, Any]:
+    """What an answer holds under a key; empty where that is no JSON object: a port of others may say anything."""
+    found = answer[1].get(key) if answer is not None else None
+    return found if isinstance(found, dict) else {}
+
+
 async def _gauges(session: aiohttp.ClientSession, url: str) -> dict[str, int]:
-    """The gauges of the pool and the sockets, where there are such metrics."""
+    """The gauges of the pool and the sockets, where there are such metrics and they are numbers."""
     try:
         async with session.get(url) as response:
             text = await response.text() if response.status == 200 else ""
@@ -178,7 +187,7 @@ async def _gauges(session: aiohttp.ClientSession, url: str) -> dict[str, int]:
         _GAUGES[sample.name]: int(sample.value)
         for family in families
         for sample in family.samples
-        if sample.name in _GAUGES
+        if sample.name in _GAUGES and math.isfinite(sample.value)
     }
 
 

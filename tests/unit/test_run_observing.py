@@ -11,6 +11,8 @@ from typing import Any, Self
 
 import psutil
 import pytest
+from aiohttp import web
+from aiohttp.test_utils import RawTestServer
 from interpreter_world import Stack, World
 from run_sample import PLAN
 
@@ -21,6 +23,8 @@ from resilience.lab.system import Instance, ProxyPoint, System
 from resilience.plan import Plan, load_text
 from resilience.run import observing
 from resilience.run.observing import observe
+from resilience.run.probes import Prober
+from resilience.run.shapes import event_problem
 
 WATCHED = PLAN + "breakers:\n  db: {load: orders, observe: {wire: db}}\n"
 POINT = ProxyPoint("db", "http://127.0.0.1:2", "db", "127.0.0.1:3", "127.0.0.1:4", "http://127.0.0.1:5", "db")
@@ -90,6 +94,88 @@ async def test_observers_that_are_ended_leave_no_gap(idle: None, tmp_path: Any) 
     async with observe(plan(), OneInstance(World(tmp_path)), system, found.append):
         await asyncio.sleep(0)
     assert found == []
+
+
+async def test_first_question_that_fails_is_a_gap_and_the_run_goes_on(
+    idle: None, tmp_path: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before and after, as during: what a target answers costs evidence, never the run."""
+
+    async def dies(_: object) -> None:
+        raise ZeroDivisionError("boom")
+
+    monkeypatch.setattr(Prober, "before", dies)
+    monkeypatch.setattr(Prober, "after", dies)
+    found: list[dict[str, Any]] = []
+    system = System("embedded", "http://127.0.0.1:1", {"db": POINT})
+    async with observe(plan(), OneInstance(World(tmp_path)), system, found.append) as observation:
+        assert [line["kind"] for line in found] == ["gap", "log"]
+        monkeypatch.setattr(TapObserver, "drain", lambda *_: asyncio.sleep(0))
+        await observation.drain()
+    gaps = [line for line in found if line["kind"] == "gap"]
+    assert [(gap["source"], gap["lost"]) for gap in gaps] == [("health", None)] * 2
+    assert all(event_problem({"t": 1, **line}) is None for line in found)
+
+
+async def test_stop_at_the_first_question_leaves_no_observer(
+    idle: None, tmp_path: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They have begun by then, and nobody else would end them."""
+    asked = asyncio.Event()
+
+    async def hangs(_: object) -> None:
+        asked.set()
+        await asyncio.sleep(60)
+
+    monkeypatch.setattr(Prober, "before", hangs)
+
+    async def watch() -> None:
+        system = System("embedded", "http://127.0.0.1:1", {"db": POINT})
+        async with observe(plan(), OneInstance(World(tmp_path)), system, lambda _: None):
+            raise AssertionError("nobody answered")
+
+    before = asyncio.all_tasks()
+    watching = asyncio.create_task(watch())
+    await asked.wait()
+    watching.cancel()
+    await asyncio.gather(watching, return_exceptions=True)
+    assert asyncio.all_tasks() == before
+
+
+ODD = {
+    "/health/live": "{}",
+    "/health/ready": '{"dependencies": ["db"]}',
+    "/metrics": "lab_db_connections NaN\nlab_db_connections_idle +Inf\nlab_websockets 3\n",
+}
+
+
+@pytest.mark.parametrize(
+    ("breakers", "understood"),
+    [
+        ('{"breakers": ["pricing"]}', {}),
+        ('{"breakers": {"pricing": "open", "db": {"state": "closed"}}}', {"db": "closed"}),
+        ('{"breakers": null}', {}),
+        ('["pricing"]', {}),
+    ],
+)
+async def test_instance_that_answers_oddly_is_read_as_far_as_it_makes_sense(
+    breakers: str, understood: dict[str, str]
+) -> None:
+    """The admin port is somebody's own: other shapes are no answer, and what is no number is no figure."""
+    texts = {**ODD, "/breakers": breakers}
+
+    async def answer(request: web.BaseRequest) -> web.Response:
+        return web.Response(text=texts[request.path])
+
+    found: list[dict[str, Any]] = []
+    async with RawTestServer(answer) as server:
+        await Prober([Instance("shop", "shop-1", f"http://127.0.0.1:{server.port}")], found.append).before()
+    (reading,) = found
+    assert event_problem({"t": 1, **reading}) is None
+    assert (reading["live"], reading["ready"], reading["dependencies"]) == (True, True, {})
+    assert (reading["breakers"], reading["sockets"]) == (understood, 3)
+    assert "connections" not in reading
+    assert "idle" not in reading
 
 
 async def test_stream_that_was_never_there_is_a_gap() -> None:

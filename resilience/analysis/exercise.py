@@ -1,7 +1,7 @@
-"""Was every planned fault really in place, and did anything meet it? Pure.
+"""Was every planned fault really in place, did anything meet it, and was every stimulus played to its end? Pure.
 
 A run whose fault never went in, was taken out early, or touched nothing proves nothing, however well every expectation
-holds. Signs that a fault was met, any one of which suffices: traffic on the wire before its proxy while it was in place, a breaker that
+holds. Neither does one whose stimulus was cut short or gave up: what the rest would have shown, nobody knows. Signs that a fault was met, any one of which suffices: traffic on the wire before its proxy while it was in place, a breaker that
 moved, an operation that failed or was answered by a fallback, or a second that was not healthy by the baseline.
 """
 
@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from resilience.analysis.baseline import against_baseline
 from resilience.analysis.evidence import FaultFacts, RecordReader, RunEvidence
 from resilience.analysis.health import BaselineRefused, health_at
-from resilience.breaker.report import BreakerReport
+from resilience.breaker.report import BreakerReport, label
 from resilience.plan.units import NS_PER_S, format_duration
 
 SHORTFALL_S = 0.5
@@ -22,7 +22,8 @@ SHORTFALL_S = 0.5
 def unexercised(
     evidence: RunEvidence, reader: RecordReader, breakers: Mapping[str, BreakerReport]
 ) -> Iterator[str]:
-    """One sentence for each planned fault that the run did not really put the system to."""
+    """One sentence for each planned fault, and each stimulus, that the run did not really put the system to."""
+    yield from _cut_short(evidence)
     for fault in evidence.faults.values():
         planned_s = fault.planned_s[1] - fault.planned_s[0]
         if fault.injected_ns is None:
@@ -34,6 +35,25 @@ def unexercised(
             yield f"the fault {fault.fault_id} was in place for {lasted} of {planned}{why}"
         elif not _was_met(evidence, reader, breakers, fault):
             yield f"the fault {fault.fault_id} did not show: nothing in the record says that any call met it"
+
+
+def _cut_short(evidence: RunEvidence) -> Iterator[str]:
+    """What kept a stimulus from its end; a script whose end nobody wrote down did not get there either."""
+    events = evidence.events.get("stimulus", ()) if evidence.plan.stimulus else ()
+    cuts = {str(event.get("why")) for event in events if event["state"] == "cut"}
+    for why in sorted(cuts):
+        yield f"the stimulus did not come to its end: {why}"
+    for name in evidence.plan.stimulus:
+        own = [event for event in events if event.get("load") == name]
+        for event in own:
+            if event.get("ended_early"):
+                yield f"the stimulus {label(name, event.get('instance'))} did not come to its end: {event.get('why')}"
+        if cuts:
+            continue
+        played = {event.get("instance") for event in own} or {None}
+        ended = {event.get("instance") for event in own if event["state"] == "ended"}
+        for instance in sorted(played - ended, key=str):
+            yield f"the stimulus {label(name, instance)} did not come to its end: the record holds none"
 
 
 def _was_met(

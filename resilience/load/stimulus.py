@@ -7,7 +7,8 @@ until the breaker is seen to reject, and asks for the time only through the runn
 
 It is made of *parts*, each named for what it exercises; every one begins with a closed breaker and leads it back. A part whose
 stimulus a breaker cannot be given (its own time limit ends every call long before a wait is over) is skipped, with the reason.
-A breaker that never rejects ends the script after the first trip: everything after it would say the same.
+A breaker that never rejects ends the script after the first trip: everything after it would say the same. So does one that cannot be led
+back to closed, or a service that is gone. Both say so: parts that were not played show nothing.
 
 Invariants. Every wait is bounded; a script ends on its own whatever the breaker does. Nothing here judges: what was sent and
 answered stands in the run record, and the verifier alone says what it means.
@@ -74,10 +75,11 @@ class Now:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A heading: what the following calls are for. `skipped`: why there are none."""
+    """A heading: what the following calls are for. `skipped`: why there are none; `ended_early`: nor any of the parts after it."""
 
     name: str
     skipped: str = ""
+    ended_early: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,20 +106,24 @@ BAD: Final = Answer("failure")
 def stimulus(spec: BreakerSpec) -> Script[None]:
     """The whole script for a breaker of this specification."""
     breaker = _Breaker(spec)
+    shut = "the breaker stays shut, or the service is gone, though its dependency is well"
     for name, play, impossible in _parts(breaker):
         if why := impossible:
             yield Part(name, skipped=why)
             continue
         if not (yield from breaker.ready()):
-            yield Part(name, skipped="the breaker stays shut, though its dependency is well")
+            yield Part(name, skipped=shut, ended_early=True)
             return
         yield Part(name)
         yield from play()
         if breaker.never_opened:
-            yield Part("the rest", skipped="the breaker was never seen to open")
+            # One that promises never to trip was given all that there is.
+            promised = spec.trip == "never"
+            yield Part("the rest", skipped="the breaker was never seen to open", ended_early=not promised)
             return
     yield Part("recovery")
-    yield from breaker.ready()
+    if not (yield from breaker.ready()):
+        yield Part("recovery", skipped=shut, ended_early=True)
 
 
 def _parts(breaker: _Breaker) -> list[tuple[str, Callable[[], Script[None]], str]]:

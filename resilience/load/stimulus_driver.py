@@ -95,7 +95,7 @@ class _Played:
 
 
 class StimulusDriver:
-    """Drives one stimulus. `emit` gets the rows as "call" messages, and "stimulus" events about the parts."""
+    """Drives one stimulus. `emit` gets the rows as "call" messages, and "stimulus" events about the parts and the end of each script."""
 
     def __init__(self, aim: Aim, dependency: ScriptedDependency, *, on_row: Emit, on_event: Emit) -> None:
         self._aim = aim
@@ -214,6 +214,7 @@ class StimulusDriver:
                     break
                 resume = await self._do(played, action)
             await asyncio.gather(*played.calls.values())
+            self._on_event({"load": self._aim.name, "instance": instance, "state": "ended"})
         finally:
             for task in played.calls.values():
                 task.cancel()
@@ -233,12 +234,8 @@ class StimulusDriver:
                 await asyncio.sleep(for_ns / 1e9)
             case Now():
                 return monotonic_ns()
-            case Part(name, skipped):
-                event = {"load": self._aim.name, "instance": played.instance, "part": name}
-                if skipped:
-                    self._on_event({**event, "state": "skipped", "why": skipped})
-                else:
-                    self._on_event({**event, "state": "started"})
+            case Part():
+                self._on_event(part_event(self._aim.name, played.instance, action))
         return None
 
     async def _called(self, played: _Played, number: int, send: Send) -> Seen:
@@ -305,6 +302,15 @@ class StimulusDriver:
         ]
         self._on_row({"kind": "call", "worker": 0, "load": aim.name, "rows": [row]})
         return row, Seen(arrived, _seen(outcome, arrived=arrived, refused=refused))
+
+
+def part_event(stimulus: str, instance: str | None, part: Part) -> dict[str, Any]:
+    """What the run record says of a part; `ended_early` only where it ended the script before its time."""
+    event: dict[str, Any] = {"load": stimulus, "instance": instance, "part": part.name}
+    if not part.skipped:
+        return {**event, "state": "started"}
+    early = {"ended_early": True} if part.ended_early else {}
+    return {**event, "state": "skipped", "why": part.skipped, **early}
 
 
 def _seen(outcome: str, *, arrived: bool, refused: bool) -> str:

@@ -88,6 +88,10 @@ _EVENTS: Final[Mapping[str, tuple[Shape, Shape]]] = {
         {"service": _text, "pid": _whole, "at": _interval},
         {"rss_bytes": _number, "cpu_s": _number},
     ),
+    "stimulus": (
+        {"state": _text},
+        {"load": _text, "instance": _or_none(_text), "part": _text, "why": _text},
+    ),
     "machine": ({"at": _interval, "cores": _whole, "idle_s": _number, "foreign_s": _number}, {}),
     "health": (
         {"stage": _text, "instance": _text, "at": _interval},

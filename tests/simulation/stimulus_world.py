@@ -24,6 +24,7 @@ class Stage:
     cancels: bool = True  # the service gives up its own call when its caller goes away
     seed: int = 0
     jitter_ns: int = 0
+    dies_after: int | None = None  # so many parts: from then on nothing of the service answers
     now: int = 0
     log: list[Observation] = field(default_factory=list)
     parts: list[Part] = field(default_factory=list)
@@ -81,6 +82,10 @@ class Stage:
     def _send(self, send: Send) -> int:
         number, began = self.sent, self.now
         self.sent += 1
+        if self.dies_after is not None and len(self.parts) > self.dies_after:
+            # No connection, no call: the driver writes none down.
+            self._ends[number] = began + HOP_NS, Seen(arrived=False, outcome="failed")
+            return number
         self._breaker.tick(began)
         permit = self._breaker.admit(began + HOP_NS // 2)
         if permit is None:

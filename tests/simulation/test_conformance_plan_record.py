@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from stimulus_world import HOP_NS, Stage
 from resilience.breaker.history import Arrival, Call
 from resilience.breaker.spec import BreakerSpec
 from resilience.load.stimulus import stimulus
+from resilience.load.stimulus_driver import part_event
 from resilience.plan import load_text
 from resilience.run.judge import judge_record
 from resilience.run.record import RunReader, RunRecorder
@@ -35,6 +37,7 @@ breakers:
     observe: {wire: dependency}
 expect: {conforms: {breaker: dependency, require: [R2, R3, R4, R5, R6, R7, R8, R9, R10, R11, R12, R13, R14, R15]}}
 """
+ENDED: Mapping[str, Any] = {"load": "calls", "state": "ended"}
 STATUS = {"ok": 200, "rejected": 503, "failure": 502, "timeout": 502}
 OUTCOME = {"ok": "ok", "rejected": "degraded", "failure": "5xx", "timeout": "5xx", "cancelled": "cancelled"}
 
@@ -84,10 +87,13 @@ def written(
     crowded: bool = False,
     plan: str = PLAN,
     slow_rejections_ns: int = 0,
+    dies_after: int | None = None,
+    ended: Mapping[str, Any] | None = ENDED,
     **system: Any,
 ) -> RunReader:
     """The record of a run of the stimulus against a model breaker."""
-    history = Stage(model, timeout_ns=1500 * MS).play(stimulus(BreakerSpec.from_mapping(SPEC)))
+    stage = Stage(model, timeout_ns=1500 * MS, dies_after=dies_after)
+    history = stage.play(stimulus(BreakerSpec.from_mapping(SPEC)))
     calls = {call.id: call for call in history if isinstance(call, Call)}
     recorder = RunRecorder(folder)
     loaded = load_text(plan, source="plan.yaml", environment={})
@@ -104,6 +110,10 @@ def written(
         if isinstance(arrival, Arrival):
             for line in wire(arrival, calls[str(arrival.id)].outcome):
                 recorder.observed(line)
+    for part in stage.parts:
+        recorder.event("stimulus", t_ns=EPOCH, **part_event("calls", instance, part))
+    if ended is not None:
+        recorder.event("stimulus", t_ns=EPOCH + 60 * S, **{"instance": instance, **ended})
     for second in range(10 if crowded else 0):
         at = [EPOCH + second * S, EPOCH + (second + 1) * S]
         recorder.event("machine", t_ns=at[1], at=at, cores=2, idle_s=0.0, foreign_s=1.9)
@@ -175,3 +185,49 @@ def test_record_without_names_is_unattributed_where_there_are_several(tmp_path: 
         assert "unattributed: a, b answer behind one address" in verdict["reason"]
     one = {"instances": [{"name": "a", "service": "s"}]}
     assert judge_record(written(tmp_path / "one", MODEL, instance=None, **one))["verdict"] == "pass"
+
+
+SOON = PLAN.replace(PLAN[PLAN.index("[R2") : PLAN.index("]}}") + 1], "[R2, R3, R4, R5]")
+"""What the first parts have settled already."""
+
+
+def test_record_of_a_service_that_died_is_unknown(tmp_path: Path) -> None:
+    """Every required rule was settled by then, but what the other parts would have shown nobody knows."""
+    verdict = judge_record(written(tmp_path / "dead", MODEL, plan=SOON, dies_after=5))
+    assert [row["verdict"] for row in verdict["expectations"]] == ["pass"]
+    assert verdict["verdict"] == "unknown"
+    assert (
+        "the stimulus calls@i1 did not come to its end: the breaker stays shut, or the service is gone"
+        in (verdict["reason"])
+    )
+    wrong = replace(MODEL, bugs=frozenset({"unlimited_probes"}))
+    assert judge_record(written(tmp_path / "wrong", wrong, plan=SOON, dies_after=5))["verdict"] == "fail"
+
+
+def test_record_of_a_service_that_died_in_the_last_part_is_unknown(tmp_path: Path) -> None:
+    """The recovery after it is a part, too."""
+    reader = written(tmp_path / "dead", MODEL, plan=SOON, dies_after=12)
+    headings = [event["part"] for event in reader.events() if event.get("part")]
+    assert headings[-3:] == ["silence for three waits", "recovery", "recovery"]
+    verdict = judge_record(reader)
+    assert verdict["verdict"] == "unknown"
+    assert "did not come to its end" in verdict["reason"]
+
+
+@pytest.mark.parametrize(
+    ("ended", "why"),
+    [
+        ({"state": "cut", "why": "the run was over before the script"}, "the run was over before the script"),
+        (None, "the record holds none"),
+        ({"load": "calls", "instance": "i2", "state": "ended"}, "calls@i1 did not come to its end"),
+    ],
+)
+def test_record_of_a_stimulus_without_its_end_is_unknown(
+    tmp_path: Path, ended: Mapping[str, Any] | None, why: str
+) -> None:
+    """Cut by the end of its phase, or nobody wrote down that its script, of this instance, was over."""
+    verdict = judge_record(written(tmp_path / "cut", MODEL, ended=ended))
+    assert [row["verdict"] for row in verdict["expectations"]] == ["pass"]
+    assert verdict["verdict"] == "unknown"
+    assert why in verdict["reason"]
+    assert len(verdict["unexercised"]) == 1

@@ -105,6 +105,7 @@ def test_stimulus_says_what_a_short_time_limit_keeps_it_from() -> None:
         "a slow failure from closed to half-open",
     }
     assert all("time limit" in why for why in skipped.values())
+    assert not any(part.ended_early for part in scene.parts)
     assert rules(report, Verdict.FAIL) == set()
     assert "R13" in rules(report, Verdict.UNKNOWN)
 
@@ -145,11 +146,21 @@ def test_stimulus_ends_early_without_a_breaker() -> None:
     """What never opens is tried once, thoroughly, and not asked again."""
     scene, report = played(replace(CORRECT, bugs=frozenset({"never_opens"})), wire=True)
     assert scene.parts[-1].skipped == "the breaker was never seen to open"
+    assert scene.parts[-1].ended_early
     assert "R3" in rules(report, Verdict.FAIL)
+
+
+def test_stimulus_of_what_promises_never_to_open_comes_to_its_end() -> None:
+    """It was given everything that there is to give: nothing is missing."""
+    stage = Stage(replace(CORRECT, bugs=frozenset({"never_opens"})))
+    stage.play(stimulus(BreakerSpec.from_mapping({"dialect": "none"})))
+    assert stage.parts[-1].skipped == "the breaker was never seen to open"
+    assert not stage.parts[-1].ended_early
 
 
 def test_stimulus_gives_up_on_a_breaker_that_stays_shut() -> None:
     """What never half-opens is given time, also in silence, and then left alone."""
     scene, report = played(replace(CORRECT, bugs=frozenset({"never_half_opens"})), wire=True)
     assert "stays shut" in scene.parts[-1].skipped
+    assert scene.parts[-1].ended_early
     assert rules(report, Verdict.FAIL)

@@ -1,4 +1,4 @@
-"""What the stimulus makes of one answer: a fallback, a rejection by the user's own rule, or neither."""
+"""What the stimulus makes of one answer (a fallback, a rejection by the user's own rule, or neither), and what it tells of its script."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ import pytest
 
 from resilience.breaker.spec import BreakerSpec
 from resilience.breaker.wire import from_record
+from resilience.load import stimulus_driver
 from resilience.load.identity import call_id
 from resilience.load.requests import HttpRequest
-from resilience.load.stimulus import BAD, GOOD, Answer, Seen, Send
+from resilience.load.stimulus import BAD, GOOD, Answer, Part, Rest, Script, Seen, Send
 from resilience.load.stimulus_dependency import Healthy, ScriptedDependency
 from resilience.load.stimulus_driver import Aim, Rejection, StimulusDriver
 from resilience.load.stimulus_lanes import Lane
@@ -83,3 +84,53 @@ async def test_conformance_plan_driver_takes_for_rejected_what_the_user_calls_so
     """A good answer without the dependency is no rejection unless the rule says so, whatever the dependency would have done."""
     found = await answered(status, told, asks=asks, rejection=rejection)
     assert (found[0], found[1].outcome, found[2]) == (row, seen, judged)
+
+
+PARTS = (
+    Part("one"),
+    Part("two", skipped="it cannot be played"),
+    Part("three", skipped="the service is gone", ended_early=True),
+)
+
+
+async def test_conformance_plan_driver_tells_of_each_part_and_of_the_end(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Each instance's script is over when it says so, and one that was ended early says that as well."""
+
+    def script(_: BreakerSpec) -> Script[None]:
+        yield from PARTS
+
+    monkeypatch.setattr(stimulus_driver, "stimulus", script)
+    events: list[dict[str, Any]] = []
+    request = HttpRequest("http://127.0.0.1:1/call", expect_status=((200, 200),))
+    aim = Aim("calls", "r", request, BreakerSpec.from_mapping({"failures": 3}), BY_STATUS)
+    driver = StimulusDriver(aim, ScriptedDependency(Healthy()), on_row=events.append, on_event=events.append)
+    await driver.run(["a", "b"])
+    for instance in ("a", "b"):
+        own = [event for event in events if event["instance"] == instance]
+        assert {event["load"] for event in own} == {"calls"}
+        assert [event["state"] for event in own] == ["started", "skipped", "skipped", "ended"]
+        assert [event.get("why") for event in own][1:3] == ["it cannot be played", "the service is gone"]
+        assert [event for event in own if event.get("ended_early")] == [own[2]]
+
+
+async def test_conformance_plan_driver_tells_of_no_end_where_it_was_cut(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A script that is cancelled in the middle did not come to its end."""
+    events: list[dict[str, Any]] = []
+
+    def script(_: BreakerSpec) -> Script[None]:
+        yield Part("one")
+        playing.cancel()
+        yield Rest(60_000_000_000)
+
+    monkeypatch.setattr(stimulus_driver, "stimulus", script)
+    request = HttpRequest("http://127.0.0.1:1/call", expect_status=((200, 200),))
+    aim = Aim("calls", "r", request, BreakerSpec.from_mapping({"failures": 3}), BY_STATUS)
+    driver = StimulusDriver(aim, ScriptedDependency(Healthy()), on_row=events.append, on_event=events.append)
+    playing = asyncio.create_task(driver.run([None]))
+    with pytest.raises(asyncio.CancelledError):
+        await playing
+    assert [event["state"] for event in events] == ["started"]

@@ -78,12 +78,24 @@ MAKERS: dict[str, Callable[[], tuple[Any, Guard]]] = {
 
 
 async def spike(guard: Guard, *, calls: int = 220, ill: range = range(40, 130), gap_s: float = 0.008) -> None:
-    """Dense calls through a guard, each long enough to overlap the next few; those in `ill` fail."""
+    """Dense calls through a guard, each long enough to overlap the next few; from `ill` on they fail.
+
+    The dependency is well again once `ill` is over *and* nothing is under way, which is so only while the breaker is open: else a
+    probe that fails and one that succeeds could overlap, and a late success would close what half-open was to close.
+    """
+    under_way = 0
+    well = False
 
     async def one(number: int) -> None:
         async def function() -> None:
-            await asyncio.sleep(TOOK_S)
-            if number in ill:
+            nonlocal under_way
+            fails = number >= ill.start and not well
+            under_way += 1
+            try:
+                await asyncio.sleep(TOOK_S)
+            finally:
+                under_way -= 1
+            if fails:
                 raise Ill
 
         with contextlib.suppress(Exception):  # refusals and failures alike are the observer's to tell
@@ -91,6 +103,7 @@ async def spike(guard: Guard, *, calls: int = 220, ill: range = range(40, 130), 
 
     async with asyncio.TaskGroup() as group:
         for number in range(calls):
+            well = well or (number >= ill.stop and not under_way)
             group.create_task(one(number))
             await asyncio.sleep(gap_s)
 

@@ -292,9 +292,13 @@ async def foreign() -> AsyncIterator[str]:
 
 @contextlib.contextmanager
 def staying(project: Path, admin_url: str) -> Iterator[subprocess.Popen[str]]:
-    """A pytest run that stands in the middle of a fault."""
+    """A pytest run that stands in the middle of a fault.
+
+    Ctrl-C means to it what it means on a terminal, also where a job runs us in the background and has it ignored.
+    """
+    heeds = "import os, signal, sys; signal.signal(signal.SIGINT, signal.SIG_DFL); os.execv(sys.argv[1], sys.argv[1:])"
     run = subprocess.Popen(
-        command("-q", "-s"),
+        [sys.executable, "-c", heeds, *command("-q", "-s")],
         cwd=project,
         env={**environment(project / "state"), "LAYER": admin_url},
         stdout=subprocess.PIPE,

@@ -2,35 +2,45 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from resilience.breaker.observation import Fault, Interval, Observation
 from resilience.breaker.report import BreakerReport, InstanceReport, RuleVerdict, Verdict, label, rule_order
-from resilience.breaker.spec import BreakerSpec
 from resilience.breaker.trace import trace_reason, trace_verdict
 from resilience.breaker.verify import verify
-from resilience.pytest_plugin.specs import read_spec
+from resilience.pytest_plugin.specs import Written, read_spec
 from resilience.pytest_plugin.timeline import Violation
 
 _WITNESS_LINES = 8
 
 
+@dataclass(frozen=True, slots=True)
+class JudgedHistory:
+    """A history, what it was held to, and the verifier's report: what a record keeps, so that all of it can be had again."""
+
+    history: Sequence[Observation]
+    spec: Written
+    report: BreakerReport
+
+
 def judged(
     history: Sequence[Observation],
-    spec: BreakerSpec,
+    spec: Written,
     *,
     require: Iterable[str] = (),
     strict: bool = False,
     faults: Iterable[Fault] = (),
-) -> BreakerReport:
-    """The verifier's report on a history, faults included; ValueError for a rule that does not exist."""
-    return verify((*history, *faults), spec, required=require, strict=strict)
+) -> JudgedHistory:
+    """The verifier on a history, faults included; ValueError for a rule that does not exist."""
+    whole = (*history, *faults)
+    return JudgedHistory(whole, spec, verify(whole, read_spec(spec), required=require, strict=strict))
 
 
 def assert_conforms(
     breaker: Any,
-    spec: Mapping[str, Any] | BreakerSpec | None = None,
+    spec: Written | None = None,
     *,
     require: Iterable[str] = (),
     strict: bool = False,
@@ -47,7 +57,7 @@ def assert_conforms(
         return found
     if spec is None:
         raise TypeError("a history alone has no specification: give spec=")
-    report = judged(breaker, read_spec(spec), require=require, strict=strict)
+    report = judged(breaker, spec, require=require, strict=strict).report
     raise_unless_passed(report)
     return report
 

@@ -34,7 +34,7 @@ from resilience.pytest_plugin.layers import (
 )
 from resilience.pytest_plugin.loading import LoadHandle, LoadVerbs
 from resilience.pytest_plugin.session import ChaosSession
-from resilience.pytest_plugin.specs import Spec, read_spec, written_of
+from resilience.pytest_plugin.specs import Spec, Written, read_spec
 from resilience.pytest_plugin.timeline import draw_timeline
 from resilience.pytest_plugin.toxics import Toxic
 from resilience.pytest_plugin.watching import Watched
@@ -155,7 +155,7 @@ class Chaos:
         called = name or str(getattr(breaker, "name", None) or f"breaker-{len(self._watched) + 1}")
         if called in self._watched:
             raise ChaosSetupError(f"a breaker named {called!r} is watched already: give another name")
-        written = Spec.of(breaker, called) if spec is None else spec
+        written: Written = Spec.of(breaker, called) if spec is None else spec
         if isinstance(written, Mapping):
             written = {**IN_PROCESS, **written}
         held_to = read_spec(written)
@@ -165,9 +165,7 @@ class Chaos:
         except (NotABreaker, AttributeError, TypeError) as error:
             raise ChaosSetupError(f"{called}: {error}") from error
         # Faults are on the machine's clock: on any other they have no place.
-        watched = Watched(
-            called, observer, held_to, written_of(written), self._observed if clock is None else tuple
-        )
+        watched = Watched(called, observer, held_to, written, self._observed if clock is None else tuple)
         self._watched[called] = watched
         self._objects.append((breaker, watched, observer))
         return watched
@@ -186,7 +184,7 @@ class Chaos:
                 raise ChaosSetupError(
                     f"the target does not tell what {name!r} is configured to do: give spec="
                 )
-        found = TargetBreaker(name, read_spec(spec), written_of(spec), system, self.session.portal, proxy)
+        found = TargetBreaker(name, read_spec(spec), spec, system, self.session.portal, proxy)
         self._followed[name] = found
         return found
 

@@ -22,6 +22,7 @@ from resilience.lab.system import System
 from resilience.pytest_plugin.errors import ChaosSetupError
 from resilience.pytest_plugin.loading import LoadHandle
 from resilience.pytest_plugin.portal import Portal
+from resilience.pytest_plugin.specs import Written
 
 _POLL_S = 0.1
 
@@ -33,14 +34,14 @@ class TargetBreaker:
         self,
         name: str,
         spec: BreakerSpec,
-        written: Mapping[str, Any],
+        written: Written,
         system: System,
         portal: Portal,
         proxy: str | None,
     ) -> None:
         self.name = name
         self.spec = spec
-        self.written = dict(written)
+        self.written = written
         self._portal = portal
         self._told = threading.Condition()
         self._lines: list[dict[str, Any]] = []

@@ -15,11 +15,11 @@ from resilience.breaker.observation import Observation
 from resilience.breaker.report import BreakerReport
 from resilience.breaker.spec import BreakerSpec
 from resilience.metrics.fold import Summary, summarise
-from resilience.pytest_plugin.asserting import judged, raise_unless_passed, violations_of
+from resilience.pytest_plugin.asserting import JudgedHistory, judged, raise_unless_passed, violations_of
 from resilience.pytest_plugin.errors import InvalidRun
 from resilience.pytest_plugin.faulting import FaultHandle
 from resilience.pytest_plugin.loading import LoadHandle
-from resilience.pytest_plugin.specs import read_spec
+from resilience.pytest_plugin.specs import Written
 from resilience.pytest_plugin.timeline import Violation
 
 _HOLD_S = 3.0
@@ -32,34 +32,42 @@ class JudgedBreaker:
 
     name: str
     spec: BreakerSpec
-    written: Mapping[str, Any]
+    written: Written
     history: Sequence[Observation]
     violations: tuple[Violation, ...] = ()
+    asserted: JudgedHistory | None = None
 
     def report(
         self,
         *,
         require: Iterable[str] = (),
         strict: bool = False,
-        spec: Mapping[str, Any] | BreakerSpec | None = None,
+        spec: Written | None = None,
     ) -> BreakerReport:
         """The verifier's report."""
-        held_to = self.spec if spec is None else read_spec(spec)
-        found = judged(self.history, held_to, require=require, strict=strict)
-        self.violations = tuple(violations_of(found))
-        return found
+        return self._judged(require=require, strict=strict, spec=spec).report
 
     def assert_conforms(
         self,
         *,
         require: Iterable[str] = (),
         strict: bool = False,
-        spec: Mapping[str, Any] | BreakerSpec | None = None,
+        spec: Written | None = None,
     ) -> BreakerReport:
         """Assert that it keeps to its specification; every rule of `require` must be settled. Gives the report."""
         __tracebackhide__ = True
-        found = self.report(require=require, strict=strict, spec=spec)
-        raise_unless_passed(found)
+        self.asserted = self._judged(require=require, strict=strict, spec=spec)
+        raise_unless_passed(self.asserted.report)
+        return self.asserted.report
+
+    def record(self) -> JudgedHistory:
+        """As the test asserted last; where it asserted nothing, by its own specification."""
+        return self.asserted or judged(self.history, self.written)
+
+    def _judged(self, *, require: Iterable[str], strict: bool, spec: Written | None) -> JudgedHistory:
+        held_to = self.written if spec is None else spec
+        found = judged(self.history, held_to, require=require, strict=strict)
+        self.violations = tuple(violations_of(found.report))
         return found
 
 

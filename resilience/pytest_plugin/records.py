@@ -1,6 +1,7 @@
 """What a chaos test leaves on disk: its histories in the public format, its verdicts, its timeline, and a page of it all.
 
-`history-NAME.jsonl` and `spec-NAME.yaml` can be judged again: `chaos-spike verify-trace history-NAME.jsonl --spec spec-NAME.yaml`.
+A breaker stands in it as the test asserted on it last: that history, that specification, those required rules. It can be judged again by
+`chaos-spike verify-trace history-NAME.jsonl --spec spec-NAME.yaml`, with the options that the page shows.
 """
 
 from __future__ import annotations
@@ -12,11 +13,13 @@ from pathlib import Path
 from typing import Any
 
 from resilience.breaker.history import dump_jsonl
-from resilience.breaker.report import BreakerReport
+from resilience.breaker.report import BreakerReport, rule_order
 from resilience.breaker.trace import trace_reason, trace_verdict
-from resilience.pytest_plugin.asserting import judged
+from resilience.pytest_plugin.asserting import JudgedHistory
 from resilience.pytest_plugin.chaos import Chaos
+from resilience.pytest_plugin.errors import ChaosSetupError
 from resilience.pytest_plugin.judging import JudgedBreaker
+from resilience.pytest_plugin.specs import written_of
 from resilience.pytest_plugin.watching import Watched
 
 _PAGE = """<!doctype html>
@@ -26,7 +29,7 @@ _PAGE = """<!doctype html>
 <style>body{{font:16px/1.5 system-ui,sans-serif;margin:2rem;max-width:75rem;color-scheme:light dark}}
 pre{{overflow:auto;padding:1rem;border:1px solid}}td,th{{text-align:left;padding:.2rem .8rem .2rem 0;vertical-align:top}}
 </style></head><body><h1>{outcome}: {title}</h1><pre>{failure}</pre><h2>Timeline</h2><pre>{timeline}</pre>{tables}
-<p>Seed {seed}. The histories beside this page can be judged again with <code>chaos-spike verify-trace</code>.</p>
+<p>Seed {seed}.</p>
 </body></html>
 """
 
@@ -42,15 +45,16 @@ def write_record(folder: Path, title: str, chaos: Chaos, timeline: str, *, failu
     breakers: dict[str, Watched | JudgedBreaker] = {**chaos.watched, **chaos.judged}
     for name, breaker in breakers.items():
         safe = re.sub(r"[^A-Za-z0-9_.-]", "_", name)
-        (folder / f"history-{safe}.jsonl").write_text(dump_jsonl(breaker.history), encoding="utf-8")
-        report = judged(breaker.history, breaker.spec)
-        (folder / f"spec-{safe}.yaml").write_text(json.dumps(breaker.written, indent=1), encoding="utf-8")
+        held = breaker.record()
+        (folder / f"history-{safe}.jsonl").write_text(dump_jsonl(held.history), encoding="utf-8")
+        again = _write_spec(folder, safe, held)
         verdicts[name] = {
-            **report.to_json(),
-            "verdict": trace_verdict(report),
-            "reason": trace_reason(report),
+            **held.report.to_json(),
+            "verdict": trace_verdict(held.report),
+            "reason": trace_reason(held.report),
+            "asserted": breaker.asserted is not None,
         }
-        tables.append(_table(name, report))
+        tables.append(_table(name, held.report, again, asserted=breaker.asserted is not None))
     (folder / "timeline.txt").write_text(timeline + "\n", encoding="utf-8")
     (folder / "verdict.json").write_text(json.dumps(verdicts, indent=1), encoding="utf-8")
     page = folder / "report.html"
@@ -73,12 +77,27 @@ def folder_of(nodeid: str) -> str:
     return re.sub(r"[^A-Za-z0-9_.-]+", "_", nodeid).strip("_")[-150:]
 
 
-def _table(name: str, report: BreakerReport) -> str:
+def _write_spec(folder: Path, safe: str, held: JudgedHistory) -> str:
+    """Beside its history; how to judge it again, or why that cannot be done."""
+    path = folder / f"spec-{safe}.yaml"
+    try:
+        path.write_text(json.dumps(dict(written_of(held.spec)), indent=1), encoding="utf-8")
+    except ChaosSetupError as error:
+        path.unlink(missing_ok=True)
+        return str(error)
+    required = "".join(f" --require {rule}" for rule in sorted(held.report.required, key=rule_order))
+    strict = " --strict" if held.report.strict else ""
+    return f"chaos-spike verify-trace history-{safe}.jsonl --spec {path.name}{required}{strict}"
+
+
+def _table(name: str, report: BreakerReport, again: str, *, asserted: bool) -> str:
     rows = "".join(
         f"<tr><td>{rule.verdict.value}</td><td>{rule.rule}</td><td>{html.escape(rule.title)}</td>"
         f"<td>{html.escape(rule.reason or rule.margin or f'exercised {rule.exercised} times')}</td></tr>"
         for instance in report.instances
         for rule in instance.rules.values()
     )
-    said = html.escape(f"{name}: {trace_verdict(report)}")
-    return f"<h2>{said}</h2><p>{html.escape(trace_reason(report))}</p><table>{rows}</table>"
+    how = "the test's own assertion" if asserted else "the test asserted nothing of it"
+    said = html.escape(f"{name}: {trace_verdict(report)} ({how})")
+    why = html.escape(trace_reason(report))
+    return f"<h2>{said}</h2><p>{why}</p><table>{rows}</table><p><code>{html.escape(again)}</code></p>"

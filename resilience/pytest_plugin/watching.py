@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,9 +12,9 @@ from resilience.breaker.observation import Fault, Observation, Transition
 from resilience.breaker.observers.in_process.watching import InProcessObserver
 from resilience.breaker.report import BreakerReport
 from resilience.breaker.spec import BreakerSpec
-from resilience.pytest_plugin.asserting import judged, raise_unless_passed, violations_of
+from resilience.pytest_plugin.asserting import JudgedHistory, judged, raise_unless_passed, violations_of
 from resilience.pytest_plugin.errors import ChaosSetupError
-from resilience.pytest_plugin.specs import read_spec
+from resilience.pytest_plugin.specs import Written
 from resilience.pytest_plugin.timeline import Violation
 
 PAUSE_S = 0.01
@@ -46,15 +46,16 @@ class Watched:
         name: str,
         observer: InProcessObserver,
         spec: BreakerSpec,
-        written: Mapping[str, Any],
+        written: Written,
         faults: Callable[[], Iterable[Fault]],
     ) -> None:
         self.name = name
         self.spec = spec
-        self.written = dict(written)
+        self.written = written
         self._observer = observer
         self._faults = faults
         self.violations: tuple[Violation, ...] = ()
+        self.asserted: JudgedHistory | None = None
 
     @property
     def state(self) -> str:
@@ -146,25 +147,32 @@ class Watched:
         *,
         require: Iterable[str] = (),
         strict: bool = False,
-        spec: Mapping[str, Any] | BreakerSpec | None = None,
+        spec: Written | None = None,
     ) -> BreakerReport:
         """The verifier's report on all that was observed so far."""
-        held_to = self.spec if spec is None else read_spec(spec)
-        found = judged(self.history, held_to, require=require, strict=strict, faults=self._faults())
-        self.violations = tuple(violations_of(found))
-        return found
+        return self._judged(require=require, strict=strict, spec=spec).report
 
     def assert_conforms(
         self,
         *,
         require: Iterable[str] = (),
         strict: bool = False,
-        spec: Mapping[str, Any] | BreakerSpec | None = None,
+        spec: Written | None = None,
     ) -> BreakerReport:
         """Assert that it keeps to its specification; every rule of `require` must be settled. Gives the report."""
         __tracebackhide__ = True
-        found = self.report(require=require, strict=strict, spec=spec)
-        raise_unless_passed(found)
+        self.asserted = self._judged(require=require, strict=strict, spec=spec)
+        raise_unless_passed(self.asserted.report)
+        return self.asserted.report
+
+    def record(self) -> JudgedHistory:
+        """As the test asserted last; where it asserted nothing, all of it by its own specification."""
+        return self.asserted or judged(self.history, self.written, faults=self._faults())
+
+    def _judged(self, *, require: Iterable[str], strict: bool, spec: Written | None) -> JudgedHistory:
+        held_to = self.written if spec is None else spec
+        found = judged(self.history, held_to, require=require, strict=strict, faults=self._faults())
+        self.violations = tuple(violations_of(found.report))
         return found
 
     def _reached(self, until: str, deadline_s: float) -> bool:

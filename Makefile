@@ -39,12 +39,12 @@ chaos-spike: $(VENV)/.run ## Break the lab in the middle of a spike and judge it
 RETRY ?= false
 
 test: $(VENV)/.dev ## All tests that need Python alone
-	$(BIN)/python -m pytest -q -n 2 -m 'not external and not scenario' tests/unit tests/property tests/simulation tests/repo
-	$(BIN)/python -m pytest -q -m 'not external and not scenario' tests/integration tests/external || $(RETRY)
-	$(BIN)/python -m pytest -q -m 'not external and not scenario' tests/e2e || $(RETRY)
+	$(BIN)/python -m pytest -q -n 2 -m 'not external and not slow and not scenario' tests/unit tests/property tests/simulation tests/repo
+	$(BIN)/python -m pytest -q -m 'not external and not slow and not scenario' tests/integration tests/external || $(RETRY)
+	$(BIN)/python -m pytest -q -m 'not external and not slow and not scenario' tests/e2e || $(RETRY)
 
-test-all: test ## Also what needs Docker, Shopify's Toxiproxy, Chromium ... (skipped with a reason where missing)
-	$(BIN)/python -m pytest -q -m 'external and not scenario' || $(RETRY)
+test-all: test ## Also what takes long, and what needs Docker, Shopify's Toxiproxy, Chromium ... (skipped with a reason where missing)
+	$(BIN)/python -m pytest -q -m '(external or slow) and not scenario' || $(RETRY)
 
 test-scenarios: $(VENV)/.dev ## Each built-in plan on the lab as it is and on the lab that breaks its promise: half an hour
 	$(BIN)/python -m pytest -q -m scenario tests/e2e

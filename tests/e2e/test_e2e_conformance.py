@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(300)]
 
 COMMAND = (sys.executable, "-m", "resilience.cli.main")
 SERVICE = Path(__file__).with_name("breaker_service.py")

@@ -16,7 +16,7 @@ from resilience.metrics.figures import FigureTable
 from resilience.metrics.fold import LoadTable
 from resilience.run.record import RunReader
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(200)]
+pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(200)]
 
 PLAN = Path(__file__).parents[1] / "data" / "drivers" / "drivers.yaml"
 

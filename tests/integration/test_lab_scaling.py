@@ -13,7 +13,7 @@ from resilience.lab.autoscaler import AutoscalePolicy
 from resilience.lab.embedded import EmbeddedStack
 from resilience.run.probes import Prober, watch_scaling
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.timeout(120)]
 
 
 async def offer(session: aiohttp.ClientSession, url: str, per_s: float, stop: asyncio.Event) -> list[int]:

@@ -126,6 +126,7 @@ class Automaton:
 
     def timer(self, key: Key, clock: Clock, by_ns: int, running: Running) -> Iterator[tuple[Key, Clock]]:
         """What happens without a call, by `by_ns`: the breaker's timers, a reader, or somebody's hand."""
+        clock = clock._replace(now_ns=clock.ends_from_ns)
         by = Interval(clock.now_ns, max(by_ns, clock.now_ns))
         spec = self.spec
         if self.reported is not None and key.used < len(self.reported):
@@ -245,15 +246,20 @@ class Automaton:
     ) -> Iterator[tuple[Key, Clock]]:
         spec = self.spec
         failed = result.what == "failure"
-        for before, began in periods(self.spec, key, clock, by):
-            after, may, must = tally(spec, before, began, by, result, unseen=unseen, habit=self.habit)
+        options = (
+            (*option, within)
+            for then, within in _before_or_after(clock, by)
+            for option in periods(spec, key, then, within)
+        )
+        for before, began, within in options:
+            after, may, must = tally(spec, before, began, within, result, unseen=unseen, habit=self.habit)
             if spec.trips_on == "failure" and not failed:
                 may = must = False
             if spec.evaluation_ns:
-                yield after, began._replace(due_ns=due_by(spec, after, began, by, must=must))
+                yield after, began._replace(due_ns=due_by(spec, after, began, within, must=must))
                 continue
             if may or ("R2" in self.relaxed and failed):
-                yield from self._change(after._replace(nth=1), began, by, "open", running)
+                yield from self._change(after._replace(nth=1), began, within, "open", running)
             if not must or "R3" in self.relaxed:
                 yield after, began
 
@@ -313,7 +319,7 @@ class Automaton:
         self, key: Key, clock: Clock, by: Interval, to: str, running: Running, *, by_hand: bool = False
     ) -> Iterator[tuple[Key, Clock]]:
         """Enter a state at some instant of `by`; where the breaker reports changes, by using up the next report."""
-        lo, hi = max(clock.now_ns, by.lo_ns), by.hi_ns
+        lo, hi = max(clock.ends_from_ns, by.lo_ns), by.hi_ns
         if self.reported is None or "R17" in self.relaxed:
             yield from self._entered(key, Interval(lo, hi), to, running, key.used) if lo <= hi else ()
             return
@@ -355,6 +361,15 @@ class Automaton:
             fresh = fresh._replace(window=unknown(self.spec, lo))
         for count in counts:
             yield fresh._replace(failures=count, nth=1), Clock(lo, lo, hi)
+
+
+def _before_or_after(clock: Clock, by: Interval) -> Iterator[tuple[Clock, Interval]]:
+    """When an outcome came: while the state held for certain, so that it changed nothing; or afterwards."""
+    if clock.now_ns < clock.held_ns:
+        yield clock, Interval(by.lo_ns, min(by.hi_ns, clock.held_ns))
+        clock = clock._replace(now_ns=clock.held_ns)
+    if clock.now_ns <= by.hi_ns:
+        yield clock, by
 
 
 def relax(automaton: Automaton, *rules: str) -> Automaton:

@@ -37,12 +37,19 @@ class Clock(NamedTuple):
     """The timed half: the present is at least `now_ns`, the present state (or period) began within [since_lo, since_hi].
 
     `due_ns`: where the trip condition is looked at from time to time, the instant by which it must have been.
+    `held_ns`: the present state still held then, whatever outcomes may have come between `now_ns` and then.
     """
 
     now_ns: int
     since_lo: int = 0
     since_hi: int = 0
     due_ns: int = NEVER_NS
+    held_ns: int = 0
+
+    @property
+    def ends_from_ns(self) -> int:
+        """The earliest instant at which the present state may end."""
+        return max(self.now_ns, self.held_ns)
 
     def hull(self, other: Clock) -> Clock:
         """The smallest clock that admits both."""
@@ -51,6 +58,7 @@ class Clock(NamedTuple):
             min(self.since_lo, other.since_lo),
             max(self.since_hi, other.since_hi),
             max(self.due_ns, other.due_ns),
+            min(self.held_ns, other.held_ns),
         )
 
 

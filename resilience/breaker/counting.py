@@ -30,7 +30,7 @@ def periods(spec: BreakerSpec, key: Key, clock: Clock, by: Interval) -> Iterator
     if surely < 1:
         yield key, clock
     if perhaps >= 1:
-        yield emptied, Clock(clock.now_ns, clock.now_ns, max(clock.now_ns, by.hi_ns), clock.due_ns)
+        yield emptied, clock._replace(since_lo=clock.now_ns, since_hi=max(clock.now_ns, by.hi_ns))
 
 
 def tally(

@@ -10,6 +10,7 @@ Three facts keep this linear without giving up a single explanation:
 - of two outcomes of one kind, the one whose interval begins and ends no later comes first: swapping them changes nothing;
 - a token that changes nothing now, and could not change anything before its upper end either, happens at once (a call
   let in while closed, an outcome while open that cannot reach half-open in time, an outcome whose order cannot matter);
+  where a window goes by the clock, that must not move the present past outcomes that may have come before;
 - configurations with the same discrete half are merged by the hull of their clocks.
 
 Where records were lost, the sweep begins anew with every configuration there is. Of a call that was let in before that, nobody
@@ -29,7 +30,6 @@ from resilience.breaker.configuration import NEVER_NS
 from resilience.breaker.observation import Interval
 from resilience.breaker.spec import BreakerSpec
 from resilience.breaker.tokens import Token, Tokens
-from resilience.breaker.window import Count
 
 CAP = 1024
 _BOTH = (False, True)
@@ -210,19 +210,7 @@ class _Sweep:
         """The configuration after a token whose happening now cannot cost an explanation; None: wait."""
         kind = token.kind
         if kind == "A":
-            # Let in while closed (or half-open, where nobody counts) it changes nothing, and it must have come before
-            # the next opening: after that one there would not be time enough for another half-open.
-            state = key.state
-            if state == "closed":
-                idle = clock.due_ns == NEVER_NS and not self.by_activity
-            else:
-                idle = state == "half_open" and self.anonymous
-            now = clock.now_ns
-            if not idle or token.hi_ns >= now + self.shortest_open:
-                return None
-            if now >= token.lo_ns:
-                return key, clock
-            return key, Clock(token.lo_ns, clock.since_lo, clock.since_hi, clock.due_ns)
+            return self._admission_at_once(key, clock, token)
         if kind == "O":
             return self._outcome_at_once(key, clock, token)
         if kind == "R":
@@ -234,7 +222,23 @@ class _Sweep:
             return step if self.automaton.habit else (step[0], clock)
         if kind == "T":
             return (key, clock) if key.used > token.position else None
-        return (key, clock) if key.state == token.what and _agrees(key, token) else None
+        return (key, clock) if key.state == token.what and token.agrees_with(key) else None
+
+    def _admission_at_once(self, key: Key, clock: Clock, token: Token) -> tuple[Key, Clock] | None:
+        # Let in while closed (or half-open, where nobody counts) it changes nothing, and it must have come before
+        # the next opening: after that one there would not be time enough for another half-open.
+        if key.state == "closed":
+            idle = clock.due_ns == NEVER_NS and not self.by_activity
+        else:
+            idle = key.state == "half_open" and self.anonymous
+        now = clock.ends_from_ns
+        if not idle or token.hi_ns >= now + self.shortest_open:
+            return None
+        if now >= token.lo_ns:
+            return key, clock
+        if self.spec.window_ns:  # outcomes still waited for may have come before it
+            return key, clock._replace(held_ns=token.lo_ns)
+        return key, Clock(token.lo_ns, clock.since_lo, clock.since_hi, clock.due_ns)
 
     def _outcome_at_once(  # noqa: PLR0911 - each state has its own reason to wait
         self, key: Key, clock: Clock, token: Token
@@ -250,18 +254,27 @@ class _Sweep:
         if key.state == "closed":
             if token.what == "neutral":
                 return key, clock
-            soon = token.hi_ns < clock.now_ns + self.shortest_open
+            soon = token.hi_ns < clock.ends_from_ns + self.shortest_open
             if not (token.lonely and soon and token.slow is not None) or spec.evaluation_ns:
                 return None
             if self.plain_row and (token.what == "success" or key.failures + 1 < spec.failures):
                 return self._row_at_once(key, clock, token)
-            stale = token.call in key.old
-            steps = list(self._outcome(key, clock, token, token.at, token.what, slow=token.slow, stale=stale))
-            # One that may trip it is another matter: when is then a question.
-            return steps[0] if len(steps) == 1 and steps[0][0].state == "closed" else None
+            return self._counted_at_once(key, clock, token)
         if key.state == "open" and token.hi_ns < clock.since_lo + self.shortest_open:
             return None if self.heeds_while_open else (key, clock)
         return None
+
+    def _counted_at_once(self, key: Key, clock: Clock, token: Token) -> tuple[Key, Clock] | None:
+        slow, stale = bool(token.slow), token.call in key.old
+        steps = list(self._outcome(key, clock, token, token.at, token.what, slow=slow, stale=stale))
+        if len(steps) != 1 or steps[0][0].state != "closed":
+            return None  # one that may trip it is another matter: when is then a question
+        after, then = steps[0]
+        if key.period == after.period and clock.since_lo == then.since_lo:
+            return steps[0]
+        # It begins a new period: whatever still waits may belong to the one before.
+        waiting = (o for o in self.open.values() if o.kind in "OA" and o.number != token.number)
+        return None if any(other.number not in key.fired for other in waiting) else steps[0]
 
     def _row_at_once(self, key: Key, clock: Clock, token: Token) -> tuple[Key, Clock]:
         """What `outcome` says where only a row of failures is counted, without its detours: most outcomes come this way."""
@@ -399,15 +412,6 @@ class _Sweep:
             and (decision not in self.open or decision in key.fired)
             and (outcome is None or outcome not in key.fired)
         )
-
-
-def _agrees(key: Key, token: Token) -> bool:
-    """Whether a count of failures that was read with a state can be the count here."""
-    if token.failures is None or key.state != "closed":
-        return True
-    if isinstance(key.window, Count):
-        return key.window.fog > 0 or key.window.failed.bit_count() == token.failures
-    return key.window is not None or key.failures == token.failures
 
 
 def _add(configs: dict[Key, Clock], key: Key, clock: Clock) -> None:

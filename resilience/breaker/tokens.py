@@ -18,11 +18,12 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import NamedTuple
 
-from resilience.breaker.automaton import Reported, is_by_hand
+from resilience.breaker.automaton import Key, Reported, is_by_hand
 from resilience.breaker.calm import idle
 from resilience.breaker.evidence import FOREVER_NS, CallEvidence, Track
 from resilience.breaker.observation import Interval
 from resilience.breaker.spec import BreakerSpec
+from resilience.breaker.window import Count
 
 
 class Token(NamedTuple):
@@ -46,6 +47,14 @@ class Token(NamedTuple):
     def at(self) -> Interval:
         """The interval as a value."""
         return Interval(self.lo_ns, self.hi_ns)
+
+    def agrees_with(self, key: Key) -> bool:
+        """Whether the count of failures that was read with a state can be the count in this configuration."""
+        if self.failures is None or key.state != "closed":
+            return True
+        if isinstance(key.window, Count):
+            return key.window.fog > 0 or key.window.failed.bit_count() == self.failures
+        return key.window is not None or key.failures == self.failures
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from breaker_mutants import MUTANTS, Mutant, history_of
 from breaker_random import random_world
 from breaker_world import MS, only
 
-from resilience.breaker.history import Arrival, Call, Interval, Observation, State, Transition
+from resilience.breaker.history import Arrival, Boot, Call, Interval, Observation, State, Transition
 from resilience.breaker.report import Verdict
 from resilience.breaker.spec import BreakerSpec
 from resilience.breaker.verify import verify
@@ -57,8 +57,8 @@ def test_breaker_correct_never_fails_briefly(batch: int) -> None:
             assert wrong == [], (seed, mapping)
 
 
-# Worlds that once made a rule fail: stalls that stretch calls, windows that trip on a success, few rejections.
-REGRESSIONS = (3058, 4169, 5075, 6047, 6152)
+# Worlds that once made a rule fail: stalls that stretch calls (over the end of a period), windows that trip on a success, few rejections.
+REGRESSIONS = (3058, 4169, 5075, 6047, 6152, 202_086)
 
 
 @pytest.mark.parametrize("evidence", EVIDENCE)
@@ -70,6 +70,40 @@ def test_breaker_correct_never_fails_again(evidence: str, seed: int) -> None:
     kinds = EVIDENCE[evidence]
     found = verdicts(only(history, *kinds) if kinds else history, BreakerSpec.from_mapping(mapping))
     assert [rule for rule, verdict in found.items() if verdict is Verdict.FAIL] == []
+
+
+def call(number: int, start_ms: int, finish_ms: tuple[int, int], kind: str = "ok") -> list[Observation]:
+    """A call that was let in at `start_ms`, and whose outcome reached the breaker at some time of `finish_ms`."""
+    start, end = Interval(start_ms * MS, start_ms * MS), Interval(finish_ms[1] * MS, finish_ms[1] * MS)
+    finish = Interval(finish_ms[0] * MS, finish_ms[1] * MS)
+    return [
+        Call("b", "i1", str(number), start, end, kind, finish=finish),
+        Arrival("b", "i1", str(number), start, finish),
+    ]
+
+
+def failing(history: list[Observation], **mapping: object) -> list[str]:
+    """The rules that fail, for a breaker that was made at 0."""
+    found = verdicts([Boot("i1", Interval(0, 0), "b1"), *history], BreakerSpec.from_mapping(mapping))
+    return [rule for rule, verdict in found.items() if verdict is Verdict.FAIL]
+
+
+def test_breaker_failure_before_a_later_call_is_weighed_then() -> None:
+    """A failure that came at 950 ms stood beside three successes, though it may seem to have come after the call of 1200 ms."""
+    history = [entry for n in range(3) for entry in call(n, 10 * n + 10, (10 * n + 12, 10 * n + 13))]
+    history += call(3, 900, (940, 941), "failure") + call(4, 905, (950, 1500), "failure")
+    history += call(5, 1200, (1600, 1601))
+    history.append(State("b", "i1", "closed", Interval(1505 * MS, 1507 * MS), "b1"))
+    window = {"trip": "time", "window_ms": 1000, "ratio": 0.5, "minimum_calls": 1}
+    assert failing(history, **window, wait_ms=5000) == []
+
+
+def test_breaker_success_of_the_period_before_is_not_counted_in_the_next() -> None:
+    """Of two successes that may have come in either order, the first belongs to the period that the second ended."""
+    history = call(0, 80, (100, 450)) + call(1, 300, (415, 420)) + call(2, 460, (480, 485), "failure")
+    history.append(Transition("b", "i1", "closed", "open", Interval(483 * MS, 483 * MS), "b1"))
+    window = {"trip": "time", "window_ms": 300, "tumbling": True, "ratio": 0.5, "minimum_calls": 2}
+    assert failing(history, **window, wait_ms=5000) == []
 
 
 def widened(history: list[Observation], rng: random.Random, most_ns: int) -> list[Observation]:

@@ -106,6 +106,13 @@ def test_breaker_success_of_the_period_before_is_not_counted_in_the_next() -> No
     assert failing(history, **window, wait_ms=5000) == []
 
 
+def test_breaker_standstill_before_the_first_answer_is_not_its_slowness() -> None:
+    """Callers that stand still from the first call on hear of 19 rejections late, of 71: the breaker answered at once."""
+    world, mapping = random_world(303_148, calls_most=80)
+    found = verdicts(world.run(), BreakerSpec.from_mapping(mapping))
+    assert [rule for rule, verdict in found.items() if verdict is Verdict.FAIL] == []
+
+
 def widened(history: list[Observation], rng: random.Random, most_ns: int) -> list[Observation]:
     """The same history, known less exactly: every interval grows by random amounts."""
 

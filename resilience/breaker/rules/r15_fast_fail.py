@@ -71,7 +71,7 @@ class _Standstills:
         answers = sorted(c.end.hi_ns for c in calls if c.end is not None)
         self._spans = [
             (before, after)
-            for before, after in pairwise(answers)
+            for before, after in pairwise((*starts[:1], *answers))  # it may stand still before any answer
             if after - before > case.spec.eps_ns
             and bisect_left(starts, after) - bisect_right(starts, before) >= _WAITING
         ]

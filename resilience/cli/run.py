@@ -8,6 +8,7 @@ import json
 import logging
 import random
 import secrets
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -94,18 +95,12 @@ def run(
         return
     chosen_seed = random.SystemRandom().getrandbits(32) if seed is None else seed
     words = Words(place, chosen_seed, workers, strict, tuple(overlay or ()), tuple(setting or ()), out)
-    outcomes: list[Outcome] = []
     with Signals() as signals:
         if jobs > 1 and len(names) > 1:
             check_jobs(place, live=live)
             outcomes = run_jobs([Job(name, words.again(name)) for name in names], jobs, signals)
         else:
-            for name, plan in zip(names, loaded, strict=True):
-                if signals.number:
-                    break
-                options = _options(plan, out, chosen_seed, workers, strict, words.shown(name))
-                with live_page(options.folder) if live else contextlib.nullcontext():
-                    outcomes.append(_run_one(name, plan, place, options, signals))
+            outcomes = _run_in_turn(list(zip(names, loaded, strict=True)), words, signals, live=live)
         if len(names) > 1:
             told = with_unstarted(outcomes, names)
             print_outcomes(told)
@@ -116,21 +111,33 @@ def run(
     raise typer.Exit(code)
 
 
-def _options(
-    loaded: LoadedPlan, out: Path, seed: int, workers: int, strict: bool, command: str
-) -> RunOptions:
+def _run_in_turn(
+    plans: Sequence[tuple[str, LoadedPlan]], words: Words, signals: Signals, *, live: bool
+) -> list[Outcome]:
+    """One plan after the other, until a signal; outcomes of those that were started."""
+    outcomes: list[Outcome] = []
+    for name, plan in plans:
+        if signals.number:
+            break
+        options = _options(plan, words, name)
+        with live_page(options.folder) if live else contextlib.nullcontext():
+            outcomes.append(_run_one(name, plan, words.place, options, signals))
+    return outcomes
+
+
+def _options(loaded: LoadedPlan, words: Words, name: str) -> RunOptions:
     from faults.journal import default_state_dir
     from resilience.run.interpreter import RunOptions
 
     run_id = secrets.token_hex(3)
     return RunOptions(
-        folder=out / f"{_stamp()}-{loaded.plan.name}-{run_id}",
+        folder=words.out / f"{_stamp()}-{loaded.plan.name}-{run_id}",
         state_dir=default_state_dir(),
-        seed=seed,
+        seed=words.seed,
         run_id=run_id,
-        workers=workers,
-        strict=strict,
-        command=command,
+        workers=words.workers,
+        strict=words.strict,
+        command=words.shown(name),
     )
 
 

@@ -38,6 +38,47 @@ def judged(
     return JudgedHistory(whole, spec, verify(whole, read_spec(spec), required=require, strict=strict))
 
 
+class Assertable:
+    """A breaker that a test can hold to a specification: what a watched object and a recorded history share."""
+
+    written: Written
+    violations: tuple[Violation, ...]
+    asserted: JudgedHistory | None
+
+    def report(
+        self, *, require: Iterable[str] = (), strict: bool = False, spec: Written | None = None
+    ) -> BreakerReport:
+        """The verifier's report on all that was observed so far."""
+        return self._held_to(require, strict=strict, spec=spec).report
+
+    def assert_conforms(
+        self, *, require: Iterable[str] = (), strict: bool = False, spec: Written | None = None
+    ) -> BreakerReport:
+        """Assert that it keeps to its specification; every rule of `require` must be settled. Gives the report."""
+        __tracebackhide__ = True
+        self.asserted = self._held_to(require, strict=strict, spec=spec)
+        raise_unless_passed(self.asserted.report)
+        return self.asserted.report
+
+    def record(self) -> JudgedHistory:
+        """As the test asserted last; where it asserted nothing, all of it by its own specification."""
+        if self.asserted is not None:
+            return self.asserted
+        history, faults = self._evidence()
+        return judged(history, self.written, faults=faults)
+
+    def _evidence(self) -> tuple[Sequence[Observation], Iterable[Fault]]:
+        """What was observed of it so far, and the faults meanwhile where they are not among that."""
+        raise NotImplementedError
+
+    def _held_to(self, require: Iterable[str], *, strict: bool, spec: Written | None) -> JudgedHistory:
+        history, faults = self._evidence()
+        held_to = self.written if spec is None else spec
+        found = judged(history, held_to, require=require, strict=strict, faults=faults)
+        self.violations = tuple(violations_of(found.report))
+        return found
+
+
 def assert_conforms(
     breaker: Any,
     spec: Written | None = None,

@@ -11,11 +11,10 @@ from resilience.analysis.checks.load import response_quantile_ns
 from resilience.analysis.health import Baseline, BaselineRefused, SecondPoint, measure_baseline
 from resilience.analysis.recovery import recovery_of
 from resilience.analysis.statistics import robust_sigma
-from resilience.breaker.observation import Observation
-from resilience.breaker.report import BreakerReport
+from resilience.breaker.observation import Fault, Observation
 from resilience.breaker.spec import BreakerSpec
 from resilience.metrics.fold import Summary, summarise
-from resilience.pytest_plugin.asserting import JudgedHistory, judged, raise_unless_passed, violations_of
+from resilience.pytest_plugin.asserting import Assertable, JudgedHistory
 from resilience.pytest_plugin.errors import InvalidRun
 from resilience.pytest_plugin.faulting import FaultHandle
 from resilience.pytest_plugin.loading import LoadHandle
@@ -27,7 +26,7 @@ _SLACK_NS = 25_000_000
 
 
 @dataclass(slots=True, eq=False)
-class JudgedBreaker:
+class JudgedBreaker(Assertable):
     """One breaker of the target and its history."""
 
     name: str
@@ -37,38 +36,8 @@ class JudgedBreaker:
     violations: tuple[Violation, ...] = ()
     asserted: JudgedHistory | None = None
 
-    def report(
-        self,
-        *,
-        require: Iterable[str] = (),
-        strict: bool = False,
-        spec: Written | None = None,
-    ) -> BreakerReport:
-        """The verifier's report."""
-        return self._judged(require=require, strict=strict, spec=spec).report
-
-    def assert_conforms(
-        self,
-        *,
-        require: Iterable[str] = (),
-        strict: bool = False,
-        spec: Written | None = None,
-    ) -> BreakerReport:
-        """Assert that it keeps to its specification; every rule of `require` must be settled. Gives the report."""
-        __tracebackhide__ = True
-        self.asserted = self._judged(require=require, strict=strict, spec=spec)
-        raise_unless_passed(self.asserted.report)
-        return self.asserted.report
-
-    def record(self) -> JudgedHistory:
-        """As the test asserted last; where it asserted nothing, by its own specification."""
-        return self.asserted or judged(self.history, self.written)
-
-    def _judged(self, *, require: Iterable[str], strict: bool, spec: Written | None) -> JudgedHistory:
-        held_to = self.written if spec is None else spec
-        found = judged(self.history, held_to, require=require, strict=strict)
-        self.violations = tuple(violations_of(found.report))
-        return found
+    def _evidence(self) -> tuple[Sequence[Observation], Iterable[Fault]]:
+        return self.history, ()
 
 
 @dataclass(frozen=True, slots=True)

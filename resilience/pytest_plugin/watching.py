@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from resilience.breaker.observation import Fault, Observation, Transition
 from resilience.breaker.observers.in_process.watching import InProcessObserver
-from resilience.breaker.report import BreakerReport
 from resilience.breaker.spec import BreakerSpec
-from resilience.pytest_plugin.asserting import JudgedHistory, judged, raise_unless_passed, violations_of
+from resilience.pytest_plugin.asserting import Assertable, JudgedHistory
 from resilience.pytest_plugin.errors import ChaosSetupError
 from resilience.pytest_plugin.specs import Written
 from resilience.pytest_plugin.timeline import Violation
@@ -38,7 +37,7 @@ class Drive:
         return tuple(each for each in self.outcomes if not isinstance(each, Exception))
 
 
-class Watched:
+class Watched(Assertable):
     """A breaker object under watch."""
 
     def __init__(
@@ -142,38 +141,8 @@ class Watched:
         if not self._observer.recorder.wait_for(name, within, self._observer.look, after=after):
             raise AssertionError(self._never(name, within))
 
-    def report(
-        self,
-        *,
-        require: Iterable[str] = (),
-        strict: bool = False,
-        spec: Written | None = None,
-    ) -> BreakerReport:
-        """The verifier's report on all that was observed so far."""
-        return self._judged(require=require, strict=strict, spec=spec).report
-
-    def assert_conforms(
-        self,
-        *,
-        require: Iterable[str] = (),
-        strict: bool = False,
-        spec: Written | None = None,
-    ) -> BreakerReport:
-        """Assert that it keeps to its specification; every rule of `require` must be settled. Gives the report."""
-        __tracebackhide__ = True
-        self.asserted = self._judged(require=require, strict=strict, spec=spec)
-        raise_unless_passed(self.asserted.report)
-        return self.asserted.report
-
-    def record(self) -> JudgedHistory:
-        """As the test asserted last; where it asserted nothing, all of it by its own specification."""
-        return self.asserted or judged(self.history, self.written, faults=self._faults())
-
-    def _judged(self, *, require: Iterable[str], strict: bool, spec: Written | None) -> JudgedHistory:
-        held_to = self.written if spec is None else spec
-        found = judged(self.history, held_to, require=require, strict=strict, faults=self._faults())
-        self.violations = tuple(violations_of(found.report))
-        return found
+    def _evidence(self) -> tuple[Sequence[Observation], Iterable[Fault]]:
+        return self.history, self._faults()
 
     def _reached(self, until: str, deadline_s: float) -> bool:
         name = until.replace("-", "_")

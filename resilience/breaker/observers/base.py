@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Final, TypeAlias
 
 import aiohttp
@@ -49,3 +49,25 @@ def now_ns() -> int:
 async def pause() -> None:
     """Between two attempts on something that is away."""
     await asyncio.sleep(RETRY_S)
+
+
+class Missed:
+    """Attempts that brought nothing, told as one gap once there is an answer again, or observing ends."""
+
+    def __init__(self) -> None:
+        self._count = 0
+        self._since_ns = 0
+
+    def __bool__(self) -> bool:
+        return self._count > 0
+
+    def note(self, asked_ns: int) -> None:
+        """One more; `asked_ns` is when it was made."""
+        self._count += 1
+        self._since_ns = self._since_ns or asked_ns
+
+    def report(self, emit: Emit, source: Mapping[str, str]) -> None:
+        """Emit the gap, if there is one, and begin anew."""
+        if self._count:
+            emit({"kind": "gap", **source, "lost": self._count, "at": [self._since_ns, now_ns()]})
+            self._count = self._since_ns = 0

@@ -10,7 +10,7 @@ import asyncio
 
 import aiohttp
 
-from resilience.breaker.observers.base import TROUBLE, Emit, now_ns, session, state_name
+from resilience.breaker.observers.base import TROUBLE, Emit, Missed, now_ns, session, state_name
 
 
 class PollObserver:
@@ -20,8 +20,7 @@ class PollObserver:
         self._url = f"{admin_url.rstrip('/')}/breakers"
         self._instance = instance
         self._interval_s = interval_s
-        self._missed = 0
-        self._missing_since_ns = 0
+        self._missed = Missed()
 
     @property
     def source(self) -> dict[str, str]:
@@ -36,7 +35,7 @@ class PollObserver:
                     await self._once(client, emit)
                     await asyncio.sleep(self._interval_s)
             finally:
-                self._report_missed(emit)
+                self._missed.report(emit, self.source)
 
     async def _once(self, client: aiohttp.ClientSession, emit: Emit) -> None:
         asked_ns = now_ns()
@@ -58,20 +57,8 @@ class PollObserver:
                 for name, breaker in answer["breakers"].items()
             ]
         except (*TROUBLE, AttributeError):
-            self._missed += 1
-            self._missing_since_ns = self._missing_since_ns or asked_ns
+            self._missed.note(asked_ns)
             return
-        self._report_missed(emit)
+        self._missed.report(emit, self.source)
         for line in lines:
             emit(line)
-
-    def _report_missed(self, emit: Emit) -> None:
-        if not self._missed:
-            return
-        emit({
-            "kind": "gap",
-            **self.source,
-            "lost": self._missed,
-            "at": [self._missing_since_ns, now_ns()],
-        })  # fmt: skip
-        self._missed = self._missing_since_ns = 0

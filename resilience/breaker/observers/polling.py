@@ -14,7 +14,7 @@ from typing import Any, Final, Protocol
 
 import aiohttp
 
-from resilience.breaker.observers.base import TROUBLE, Emit, now_ns, session
+from resilience.breaker.observers.base import TROUBLE, Emit, Missed, now_ns, session
 
 Line = dict[str, Any]
 _MOST_BYTES: Final = 8 << 20
@@ -48,8 +48,7 @@ class PolledObserver:
         self._subject = subject
         self._reader = reader
         self._interval_s = interval_s
-        self._missed = 0
-        self._missing_since_ns = 0
+        self._missed = Missed()
 
     @property
     def source(self) -> Mapping[str, str]:
@@ -64,7 +63,7 @@ class PolledObserver:
                     await self._once(client, emit)
                     await asyncio.sleep(self._interval_s)
             finally:
-                self._report_missed(emit)
+                self._missed.report(emit, self.source)
 
     async def _once(self, client: aiohttp.ClientSession, emit: Emit) -> None:
         asked_ns = now_ns()
@@ -78,18 +77,11 @@ class PolledObserver:
                 self._reader.forget()
             lines = list(self._reader.read(body.decode("utf-8", "replace"), (asked_ns, now_ns())))
         except (*TROUBLE, AttributeError):
-            self._missed += 1
-            self._missing_since_ns = self._missing_since_ns or asked_ns
+            self._missed.note(asked_ns)
             return
-        self._report_missed(emit)
+        self._missed.report(emit, self.source)
         for line in lines:
             emit(line)
-
-    def _report_missed(self, emit: Emit) -> None:
-        if self._missed:
-            at = [self._missing_since_ns, now_ns()]
-            emit({"kind": "gap", **self.source, "lost": self._missed, "at": at})
-            self._missed = self._missing_since_ns = 0
 
 
 def source_of(reads: str, subject: Subject) -> Mapping[str, str]:

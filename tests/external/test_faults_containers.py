@@ -335,7 +335,7 @@ async def test_container_that_is_removed_meanwhile_is_reported(
     events: list[FaultEvent] = []
     async with session(place, tmp_path, events) as faults:
         await faults.inject(PauseFault("paused", cache.name, 30 * S))
-        await later(partial(cache.remove, force=True))
+        await later(partial(cache.remove, force=True, v=True))
     assert steps(events) == WHOLE
     assert "was removed" in events[-1].detail["remark"]
 
@@ -373,7 +373,7 @@ def test_pause_does_not_outlive_a_killed_runner(place: Place, cache: Any, tmp_pa
 def test_every_inverse_on_a_container_may_be_repeated(place: Place, cache: Any) -> None:
     """On a container as it was, and on one that is gone, there is nothing to undo."""
     gone = place.start("gone")
-    gone.remove(force=True)
+    gone.remove(force=True, v=True)
     cache.reload()
     joined = cache.attrs["NetworkSettings"]["Networks"][place.network.name]
     args = {

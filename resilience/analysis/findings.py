@@ -27,10 +27,9 @@ from resilience.plan.schema.expect_promises import (
     OrdersExpectation,
     SocketsExpectation,
 )
+from resilience.plan.soundness import DEFAULT_HOLD_NS
 from resilience.plan.specs import specification
 from resilience.run.streams import load_streams
-
-DEFAULT_HOLD_S = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -258,7 +257,7 @@ def _recovery_of_load(
 
 def _hold_s(breakers: Mapping[str, BreakerReport]) -> float:
     waits = [float(report.spec.get("wait_ns", 0)) / NS_PER_S for report in breakers.values()]
-    return max(DEFAULT_HOLD_S, *(2 * wait for wait in waits)) if waits else DEFAULT_HOLD_S
+    return max((DEFAULT_HOLD_NS / NS_PER_S, *(2 * wait for wait in waits)))
 
 
 def _components(

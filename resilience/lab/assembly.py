@@ -32,6 +32,7 @@ from resilience.lab.front import build_points
 from resilience.lab.handshake import DATABASE_GRACE_S, FRONT_GRACE_S, SERVICE_GRACE_S
 from resilience.lab.options import LabOptions
 from resilience.lab.ports import LOOPBACK, check_port, listening_socket, port_taken
+from resilience.lab.revival import Kept, Revivals
 from resilience.lab.rundir import make_run_directory, sweep_run_directories, write_owner
 from resilience.lab.scaling import Gateway, Scaling
 from resilience.lab.settings import PREFIX, SettingsError
@@ -55,6 +56,7 @@ class Assembly:
         self._databases: list[Child] = []
         self._front: list[Child] = []
         self._scaling: Scaling | None = None
+        self._revivals = Revivals(self._replaced)
 
     async def up(self) -> System:
         """Start everything; StackError, with nothing left behind, if that fails."""
@@ -75,8 +77,9 @@ class Assembly:
 
     async def down(self) -> None:
         """End everything and remove every file; harmless when nothing is up."""
+        # Both before the processes: they would start others in their place.
+        await self._revivals.stop()
         if self._scaling is not None:
-            # Before its gateways: it would start others in their place.
             await self._scaling.stop()
             self._scaling = None
         # Ours first: once the gateways are gone, callers are to be refused, not left waiting in a queue.
@@ -142,9 +145,12 @@ class Assembly:
             },
         )
         url, gateways = await self._gateways(points, postgres, cache, logs)
+        self._revivals.keep("cache", Kept(cache.child, points["cache"].upstream, cache.again))
+        self._revivals.keep("db", Kept(postgres.child, points["db"].upstream, postgres.again))
         system = self._system(
             url, points, (*(g.instance for g in gateways), _instance(pricing)), postgres, cache
         )
+        system = replace(system, processes=await self._revivals.start())
         if self._options.autoscale is None:
             return system
         return replace(system, facts={**system.facts, "autoscaler": await self._autoscale(gateways, logs)})
@@ -162,9 +168,18 @@ class Assembly:
     def _started(self, group: list[Child], child: Child) -> None:
         """Remember it, and write it down for whoever may have to tidy up after us."""
         group.append(child)
-        assert self._directory is not None
+        self._write_owner()
+
+    def _write_owner(self) -> None:
+        assert self._directory is not None  # something was started in it
         children = (*self._services, *self._databases, *self._front)
         write_owner(self._directory, [child.identity for child in children if child.identity])
+
+    def _replaced(self, old: Child, new: Child) -> None:
+        """One of ours was killed, and started again: the new one is ended, and tidied up after, in its place."""
+        for group in (self._services, self._databases, self._front):
+            group[:] = [new if child is old else child for child in group]
+        self._write_owner()
 
     def _port(self, name: str) -> str:
         return str(self._options.ports.get(name, 0))
@@ -179,13 +194,34 @@ class Assembly:
         return sock
 
     async def _pricing(self, logs: Path) -> Mapping[str, Any]:
-        program = _module(
-            "pricing",
-            "resilience.lab.pricing",
-            *("--instance", "pricing-1", "--port", self._port("pricing")),
-            environ=self._options.environ,
-        )
-        return await self._ready(self._services, program, logs)
+        def program(port: str) -> Program:
+            return _module(
+                "pricing",
+                "resilience.lab.pricing",
+                *("--instance", "pricing-1", "--port", port),
+                environ=self._options.environ,
+            )
+
+        child = await Child.start(program(self._port("pricing")), logs / "pricing.log")
+        self._started(self._services, child)
+        facts = await child.ready()
+        address = facts["url"].removeprefix("http://")
+        self._keep_service("pricing", child, address, program(address.rpartition(":")[2]), logs)
+        return facts
+
+    def _keep_service(self, name: str, child: Child, ready: str, program: Program, logs: Path) -> None:
+        """Offer to start one of our services again, as `program` on the port that it has."""
+
+        async def again() -> Child:
+            new = await Child.start(program, logs / f"{program.name}.log")
+            try:
+                await new.ready()
+            except BaseException:
+                await new.stop(1.0)
+                raise
+            return new
+
+        self._revivals.keep(name, Kept(child, ready, again))
 
     async def _gateways(
         self, points: Mapping[str, ProxyPoint], postgres: Server, cache: Server, logs: Path
@@ -210,17 +246,25 @@ class Assembly:
 
     async def _gateway(self, number: int, sock: socket.socket, logs: Path) -> tuple[Child, Mapping[str, Any]]:
         """Start one gateway on the shared socket; its child and its ready line."""
-        program = _module(
-            f"gateway-{number}",
-            "resilience.lab.gateway",
-            *("--instance", f"gateway-{number}", "--listen-fd", str(sock.fileno())),
-            *("--admin-port", self._port(f"admin-{number}")),
-            environ=self._gateway_environ,
-            pass_fds=(sock.fileno(),),
-        )
-        child = await Child.start(program, logs / f"{program.name}.log")
+        name = f"gateway-{number}"
+
+        def program(admin_port: str) -> Program:
+            return _module(
+                name,
+                "resilience.lab.gateway",
+                *("--instance", name, "--listen-fd", str(sock.fileno())),
+                *("--admin-port", admin_port),
+                environ=self._gateway_environ,
+                pass_fds=(sock.fileno(),),
+            )
+
+        child = await Child.start(program(self._port(f"admin-{number}")), logs / f"{name}.log")
         self._started(self._services, child)
-        return child, await child.ready()
+        facts = await child.ready()
+        if self._options.autoscale is None:  # else they come and go as the autoscaler decides
+            admin = facts["admin"].removeprefix("http://")
+            self._keep_service(name, child, admin, program(admin.rpartition(":")[2]), logs)
+        return child, facts
 
     async def _autoscale(self, gateways: list[Gateway], logs: Path) -> str:
         """Let an autoscaler start and drain gateways; where it shows what it does."""

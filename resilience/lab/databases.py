@@ -39,6 +39,8 @@ class Server:
     port: int
     password: str
     version: str
+    again: Callable[[], Awaitable[Child]]
+    """Start it again where it was, on its port and with its files, once it has ended."""
 
 
 class PortTakenError(Exception):
@@ -118,8 +120,8 @@ async def start_postgres(
     settings = {
         "listen_addresses": LOOPBACK,
         "unix_socket_directories": "",
+        # A power cut may have what was acknowledged; the killing of the server, which is a fault that plans have, may not.
         "fsync": "off",
-        "synchronous_commit": "off",
         "full_page_writes": "off",
         "shared_buffers": "32MB",
         # In the data directory, where it goes with the rest, instead of /dev/shm.
@@ -142,19 +144,21 @@ async def start_postgres(
             # Fast shutdown: break off sessions, write what is needed, go.
             stop_signal=signal.SIGINT,
         )
-        return await _settled(program, logs / "postgres.log", lambda: _postmaster_ready(home / "data"))
+        return await _settled(
+            program, logs / "postgres.log", lambda pid: _postmaster_ready(home / "data", pid)
+        )
 
     child, port = await _on_some_port("postgres", fixed_port, start)
-    return Server(child, port, password, version)
+    return Server(child, port, password, version, lambda: _again("postgres", start, port))
 
 
-async def _postmaster_ready(data: Path) -> bool:
-    """PostgreSQL's own sign: the eighth line of postmaster.pid, the one pg_ctl waits for."""
+async def _postmaster_ready(data: Path, pid: int) -> bool:
+    """PostgreSQL's own sign: the eighth line of postmaster.pid, the one pg_ctl waits for; of this start, not of one that was killed."""
     try:
         lines = (data / "postmaster.pid").read_text().splitlines()
     except OSError:
         return False
-    return len(lines) >= 8 and lines[7].strip() == "ready"
+    return len(lines) >= 8 and lines[0].strip() == str(pid) and lines[7].strip() == "ready"
 
 
 async def start_valkey(directory: Path, logs: Path, program_path: Path, fixed_port: int | None) -> Server:
@@ -177,10 +181,10 @@ async def start_valkey(directory: Path, logs: Path, program_path: Path, fixed_po
         ]
         _owned(config, None, text="\n".join(lines) + "\n")
         program = Program("valkey", [str(program_path), str(config)], cwd=home, ours=False)
-        return await _settled(program, logs / "valkey.log", lambda: _valkey_ready(port))
+        return await _settled(program, logs / "valkey.log", lambda _pid: _valkey_ready(port))
 
     child, port = await _on_some_port("valkey", fixed_port, start)
-    return Server(child, port, password, version)
+    return Server(child, port, password, version, lambda: _again("valkey", start, port))
 
 
 async def _valkey_ready(port: int) -> bool:
@@ -199,12 +203,12 @@ async def _valkey_ready(port: int) -> bool:
         writer.close()
 
 
-async def _settled(program: Program, log: Path, answers: Callable[[], Awaitable[bool]]) -> Child:
-    """Start `program` and wait until it answers; PortTakenError or StackError if it ends first."""
+async def _settled(program: Program, log: Path, answers: Callable[[int], Awaitable[bool]]) -> Child:
+    """Start `program` and wait until it, by its pid, answers; PortTakenError or StackError if it ends first."""
     child = await Child.start(program, log)
     try:
         while not child.ended:
-            if await answers():
+            if await answers(child.pid):
                 return child
             await asyncio.sleep(_POLL_S)
     except BaseException:
@@ -227,3 +231,11 @@ async def _on_some_port(
     if fixed_port:
         raise port_taken(name, fixed_port, OSError("Address already in use"))
     raise StackError(f"{name} found no free port in {_TRIES} tries")
+
+
+async def _again(name: str, start: Callable[[int], Awaitable[Child]], port: int) -> Child:
+    """Start on the port that is this server's; StackError if somebody else has it by now."""
+    try:
+        return await start(port)
+    except PortTakenError:
+        raise port_taken(name, port, OSError("Address already in use")) from None

@@ -89,13 +89,54 @@ class Instance:
 
 
 @dataclass(frozen=True, slots=True)
+class LocalProcess:
+    """A process on this host that may be killed and brought back, or frozen.
+
+    `pid` is the one that ran when the system came up. `ready` is the "host:port" that it alone accepts connections at; `revive` is the
+    command that starts it again in its place, and ends with 0 once it is back.
+    """
+
+    pid: int
+    ready: str
+    revive: tuple[str, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """All fields, by name."""
+        return {"pid": self.pid, "ready": self.ready, "revive": list(self.revive)}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> LocalProcess:
+        """The inverse of `to_json`; KeyError or TypeError if `data` is not one."""
+        return cls(int(data["pid"]), str(data["ready"]), tuple(data["revive"]))
+
+
+@dataclass(frozen=True, slots=True)
+class ContainerPoint:
+    """A container that faults may be put on: its name in plans, its engine's address, and its id (or name) there."""
+
+    name: str
+    engine: str
+    container: str
+
+    def to_json(self) -> dict[str, Any]:
+        """All fields, by name."""
+        return {"name": self.name, "engine": self.engine, "container": self.container}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> ContainerPoint:
+        """The inverse of `to_json`; KeyError or TypeError if `data` is not one."""
+        return cls(**data)
+
+
+@dataclass(frozen=True, slots=True)
 class System:
     """A system that is up.
 
     `pids` maps a service to its processes on this host (empty where they are out of reach), `owners` are the processes
     that keep the stack itself alive, `facts` are strings for the environment record: versions, the breaker library,
     and under "breaker_spec" the JSON of what the breaker is configured to do. `addresses` are what else callers can dial, by the
-    name that plans use (`{db}`), credentials included: they are never written down.
+    name that plans use (`{db}`), credentials included: they are never written down. `processes` are those that may be killed or frozen, by name,
+    and `containers` those that may be paused, killed, cut off or throttled.
     """
 
     stack: str
@@ -106,6 +147,8 @@ class System:
     owners: tuple[int, ...] = ()
     facts: Mapping[str, str] = field(default_factory=dict)
     addresses: Mapping[str, str] = field(default_factory=dict, repr=False)
+    processes: Mapping[str, LocalProcess] = field(default_factory=dict)
+    containers: Mapping[str, ContainerPoint] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """A JSON object with its version under "v"."""
@@ -119,6 +162,8 @@ class System:
             "owners": list(self.owners),
             "facts": dict(self.facts),
             "addresses": dict(self.addresses),
+            "processes": {name: each.to_json() for name, each in self.processes.items()},
+            "containers": {name: each.to_json() for name, each in self.containers.items()},
         }
 
     @classmethod
@@ -135,6 +180,8 @@ class System:
             owners=tuple(data["owners"]),
             facts=dict(data["facts"]),
             addresses=dict(data.get("addresses", {})),
+            containers={n: ContainerPoint.from_json(each) for n, each in data.get("containers", {}).items()},
+            processes={name: LocalProcess.from_json(p) for name, p in data.get("processes", {}).items()},
         )
 
 

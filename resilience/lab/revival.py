@@ -1,0 +1,123 @@
+"""Bringing a killed process of the lab back, in its place: same ports, same parent, same end.
+
+A process fault kills one of the lab's processes and has to bring it back. Started by whoever heals, it would outlive the lab. So
+the supervisor starts it: it keeps, for each process that may be killed, how it is started on the ports that it had, and offers that on a
+loopback port of its own:
+
+    GET  /processes              {"cache": {"pid": 4711, "ready": "127.0.0.1:40001", "runs": true}, ...}
+    POST /processes/NAME/start   200 {"pid": 4712} once it accepts connections, at once if it runs; 404; 500 with its last words
+
+`python -m resilience.lab.revival URL NAME` asks that: it is the command of such a fault, and ends with 0 when the process is back. One start at
+a time a process. What the process had in memory is gone; that is what the fault is for.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from urllib.parse import quote
+
+from aiohttp import web
+
+from resilience.lab.child import Child
+from resilience.lab.ports import LOOPBACK, listening_socket
+from resilience.lab.system import LocalProcess, StackError
+
+_ASK_S = 20.0
+
+
+@dataclass(slots=True)
+class Kept:
+    """One process that may be killed. `ready` is its "host:port"; `again` starts it there and returns once it accepts."""
+
+    child: Child
+    ready: str
+    again: Callable[[], Awaitable[Child]]
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+
+@dataclass(slots=True)
+class Revivals:
+    """The control of one lab. `replaced` is told (old child, new child) of each start, to keep its own books."""
+
+    replaced: Callable[[Child, Child], None]
+    _kept: dict[str, Kept] = field(default_factory=dict)
+    _runner: web.AppRunner | None = None
+
+    def keep(self, name: str, kept: Kept) -> None:
+        """Offer to start `name` again."""
+        self._kept[name] = kept
+
+    async def start(self) -> Mapping[str, LocalProcess]:
+        """Serve; every process that may be killed, with the command that brings it back."""
+        app = web.Application()
+        app.router.add_get("/processes", self._show)
+        app.router.add_post("/processes/{name}/start", self._start_again)
+        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.2)
+        await self._runner.setup()
+        sock = listening_socket(LOOPBACK, 0)
+        await web.SockSite(self._runner, sock).start()
+        url = f"http://{LOOPBACK}:{sock.getsockname()[1]}"
+        command = (sys.executable, "-P", "-m", "resilience.lab.revival", url)
+        return {
+            name: LocalProcess(kept.child.pid, kept.ready, (*command, name))
+            for name, kept in self._kept.items()
+        }
+
+    async def stop(self) -> None:
+        """Serve no more; harmless when it does not."""
+        if self._runner is not None:
+            await self._runner.cleanup()
+            self._runner = None
+
+    async def _show(self, _request: web.Request) -> web.Response:
+        return web.json_response(
+            {
+                name: {"pid": kept.child.pid, "ready": kept.ready, "runs": not kept.child.ended}
+                for name, kept in self._kept.items()
+            }
+        )
+
+    async def _start_again(self, request: web.Request) -> web.Response:
+        kept = self._kept.get(request.match_info["name"])
+        if kept is None:
+            return web.json_response({"error": f"one of {', '.join(self._kept)}"}, status=404)
+        async with kept.lock:
+            if kept.child.ended:
+                try:
+                    child = await kept.again()
+                except StackError as error:
+                    return web.json_response({"error": str(error)}, status=500)
+                # What is left of the old one's pipes goes with it.
+                await kept.child.stop(0.0)
+                old, kept.child = kept.child, child
+                self.replaced(old, child)
+        return web.json_response({"pid": kept.child.pid})
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Ask the supervisor at URL to start NAME; 0 once it is back, 1 with the reason on stderr, 2 for other arguments."""
+    if len(arguments) != 2:
+        sys.stderr.write("usage: python -m resilience.lab.revival URL NAME\n")
+        return 2
+    url, name = arguments
+    request = urllib.request.Request(f"{url}/processes/{quote(name, safe='')}/start", data=b"", method="POST")  # noqa: S310 - the lab's own address
+    try:
+        with urllib.request.urlopen(request, timeout=_ASK_S) as answer:  # noqa: S310 - as above
+            answer.read()
+    except urllib.error.HTTPError as error:
+        sys.stderr.write(f"{name}: {json.loads(error.read())['error']}\n")
+        return 1
+    except OSError as error:
+        sys.stderr.write(f"the lab's supervisor does not answer at {url}: {error}\n")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

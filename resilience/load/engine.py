@@ -24,6 +24,7 @@ from types import TracebackType
 from typing import Any, Self
 
 import resilience
+from resilience.load.inbox import Inbox
 from resilience.load.model import Assignment, PhaseWindow, Stream
 
 OnMessage = Callable[[dict[str, Any]], None]
@@ -140,26 +141,15 @@ class _WorkerProcess:
     def __init__(self, process: Process, assignment: Assignment, on_message: OnMessage) -> None:
         self._process = process
         self._number = assignment.stripe
-        self._awaited = {stream.name for stream in assignment.streams}
         self._on_message = on_message
+        self._inbox = Inbox((stream.name for stream in assignment.streams), on_message)
         self._started = False
         self._ready: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
         self.reading = asyncio.create_task(self._read())
 
     @classmethod
     async def spawn(cls, assignment: Assignment, on_message: OnMessage) -> "_WorkerProcess":
-        # -P: a folder named `resilience` in the user's working directory must not be imported instead of this package.
-        home = str(Path(resilience.__file__).parent.parent)
-        path = os.pathsep.join(part for part in (home, os.environ.get("PYTHONPATH")) if part)
-        process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-P",
-            "-m",
-            "resilience.load.worker",
-            stdin=PIPE,
-            stdout=PIPE,
-            env={**os.environ, "PYTHONPATH": path},
-        )
+        process = await spawn_worker()
         worker = cls(process, assignment, on_message)
         worker.command(assignment.to_json())
         return worker
@@ -203,24 +193,26 @@ class _WorkerProcess:
     async def _read(self) -> None:
         stdout = self._process.stdout
         assert stdout is not None
-        pieces: list[bytes] = []
         while piece := await stdout.read(_READ_BYTES):
-            *lines, rest = piece.split(b"\n")
-            for line in lines:
-                self._take(b"".join((*pieces, line)))
-                pieces.clear()
-            if rest:
-                pieces.append(rest)
-        if self._awaited and self._started:
+            self._inbox.feed(piece)
+            if self._inbox.ready is not None and not self._ready.done():
+                self._ready.set_result(self._inbox.ready)
+        if self._inbox.owing and self._started:
             status = await self._process.wait()
             self._on_message({"kind": "lost", "worker": self._number, "exit": status, "t": monotonic_ns()})
 
-    def _take(self, line: bytes) -> None:
-        message = json.loads(line)
-        if message.get("ready"):
-            if not self._ready.done():
-                self._ready.set_result(message)
-            return
-        if message["kind"] == "end":
-            self._awaited.discard(message["load"])
-        self._on_message(message)
+
+async def spawn_worker() -> Process:
+    """A load worker process of this Python and this package; its protocol is the worker's."""
+    # -P: a folder named `resilience` in the user's working directory must not be imported instead of this package.
+    home = str(Path(resilience.__file__).parent.parent)
+    path = os.pathsep.join(part for part in (home, os.environ.get("PYTHONPATH")) if part)
+    return await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-P",
+        "-m",
+        "resilience.load.worker",
+        stdin=PIPE,
+        stdout=PIPE,
+        env={**os.environ, "PYTHONPATH": path},
+    )

@@ -48,6 +48,8 @@ PURE = (
     "resilience/load/identity.py",
     "resilience/load/stimulus.py",
     "resilience/load/threshold.py",
+    "resilience/load/inbox.py",
+    "resilience/load/cluster_clock.py",
     "resilience/metrics/",
     "resilience/breaker/",
     "resilience/analysis/",

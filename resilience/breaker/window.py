@@ -70,19 +70,25 @@ _NOTHING: Final = Tally()
 class Timed:
     """A time window: its slots in order, and the instant before which nobody saw what came (`fog_ns` CLEAR: all was seen).
 
-    `all` sums the slots, so that a look at the window only has to walk over those near its far edge.
+    `all` sums the slots, so that a look at the window only has to walk over those near its far edge. `mark` sums their hashes:
+    it tells windows apart that differ anywhere, and costs one step an outcome however many there are.
     """
 
     slots: tuple[Slot, ...] = ()
     fog_ns: int = CLEAR
     all: Tally = _NOTHING
+    mark: int = 0
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Timed) and self.fog_ns == other.fog_ns and self.slots == other.slots
+        return (
+            isinstance(other, Timed)
+            and self.mark == other.mark
+            and self.fog_ns == other.fog_ns
+            and self.slots == other.slots
+        )
 
     def __hash__(self) -> int:
-        # The ends and the sums tell nearly all windows apart; hashing every slot would cost more than it saves.
-        return hash((self.all, self.fog_ns, self.slots[:1], self.slots[-1:]))
+        return hash((self.mark, self.fog_ns))
 
     def push(self, spec: BreakerSpec, at: Interval, now_ns: int, *, failed: bool, slow: bool) -> Timed:
         """One outcome more; what has certainly left the window by `now_ns` is forgotten."""
@@ -93,19 +99,22 @@ class Timed:
             self.all.failed + failed,
             self.all.slow + slow,
         )
-        begin = 0
+        begin, mark = 0, self.mark
         while begin < len(slots) and slots[begin].hi_ns <= oldest:
             gone = slots[begin]
             total, bad, dragging = total - gone.total, bad - gone.failed, dragging - gone.slow
+            mark -= hash(gone)
             begin += 1
         new = Slot(at.lo_ns, at.hi_ns, 1, int(failed), int(slow))
+        mark += hash(new)
         index = len(slots)
         while index > begin and slots[index - 1] > new:
             index -= 1
         slots = (*slots[begin:index], new, *slots[index:])
         if len(slots) > _MANY:
             slots = _coarser(slots, spec.window_ns // _SLICES)
-        return Timed(slots, self.fog_ns if self.fog_ns > oldest else CLEAR, Tally(total, bad, dragging))
+            mark = sum(map(hash, slots))
+        return Timed(slots, self.fog_ns if self.fog_ns > oldest else CLEAR, Tally(total, bad, dragging), mark)
 
     def trips(self, spec: BreakerSpec, at: Interval, unseen: int = 0) -> tuple[bool, bool]:
         """Whether the condition may hold at some instant of `at`, and whether it must at every one.

@@ -15,6 +15,9 @@ from resilience.breaker.evidence import FOREVER_NS, Track
 from resilience.breaker.observation import NS_PER_S, Interval
 from resilience.breaker.report import PathStep
 
+MOST_PROBES = 40
+"""Probes of one half-open step that are told by their times; `admitted` counts them all."""
+
 
 def find_path(track: Track, found: tuple[Opening, ...]) -> tuple[PathStep, ...]:
     """The steps in order; empty where nothing at all was observed."""
@@ -81,6 +84,8 @@ def _wire(track: Track, step: PathStep, until: Interval) -> dict[str, Any] | Non
     seen["succeeded"], seen["failed"] = len(succeeded), len(failed)
     wanted = rejected if step.state in {"open", "forced_open"} else admitted
     seen["supports"] = bool(wanted)
+    if step.state == "half_open":
+        seen["probes_ns"] = [_ends(c.decision) for c in admitted[:MOST_PROBES]]
     return seen
 
 

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from resilience.cli.history import past_runs
 from resilience.cli.terminal import Terminal, complain
 from resilience.report.console import print_console
 from resilience.report.headline import one_line
@@ -16,7 +17,7 @@ from resilience.report.html import render_html
 from resilience.report.junit import render_junit
 from resilience.report.model import build_model
 from resilience.report.prometheus import render_prometheus
-from resilience.report.values import ReportModel
+from resilience.report.values import Past, ReportModel
 from resilience.run.ending import Ending, Verdict
 from resilience.run.judge import judge_record
 from resilience.run.record import RecordError, RunReader, write_whole
@@ -36,7 +37,7 @@ def finish(folder: Path, ending: Ending | None = None, *, strict: bool | None = 
     reader = RunReader(folder)
     verdict = judge_record(reader, strict=strict, ending=ending)
     with _said():
-        model = build_model(reader, verdict)
+        model = build_model(reader, verdict, _past(reader, verdict))
         with _said():
             print_console(model, Terminal())
             _print_last_lines(model, verdict)
@@ -51,9 +52,20 @@ def finish(folder: Path, ending: Ending | None = None, *, strict: bool | None = 
 
 def render(reader: RunReader, verdict: dict[str, Any]) -> None:
     """Print a verdict, and write its page and its JUnit file. Raises `RecordError` where that cannot be done."""
-    model = build_model(reader, verdict)
+    model = build_model(reader, verdict, _past(reader, verdict))
     print_console(model, Terminal())
     _write_pages(reader.path, model)
+
+
+def _past(reader: RunReader, verdict: dict[str, Any]) -> Past | None:
+    """What the history says of this run's figures; a page without it is still the page of this run."""
+    try:
+        from resilience.report.past import past_of
+
+        return past_of(*past_runs(reader, verdict))
+    except Exception:
+        log.exception("the history is left out of the page")
+        return None
 
 
 def _write_pages(folder: Path, model: ReportModel) -> None:

@@ -10,8 +10,9 @@ import json
 import math
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, TextIO
+from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
 import typer
 from rich.table import Table
@@ -20,6 +21,7 @@ from rich.text import Text
 from resilience.cli.scenarios import fail_usage
 from resilience.cli.terminal import Terminal, complain
 from resilience.history.figures import Figure, environment_fingerprint, figures_of, plan_hash
+from resilience.history.nights import comparable
 from resilience.history.store import History, HistoryError, StoredRun, default_history_file
 from resilience.run.ending import EXIT_CODES, Verdict
 from resilience.run.record import RecordError, RunReader
@@ -36,8 +38,6 @@ HistoryFile = Annotated[
         "--history", help="The history (default: $CHAOS_SPIKE_HISTORY, else the state directory's)."
     ),
 ]
-TRENDED = (Verdict.PASS, Verdict.FAIL, Verdict.UNKNOWN)
-"""Verdicts of runs whose figures mean something: the others were not fit to measure by."""
 
 
 def remember(folder: Path) -> None:
@@ -59,9 +59,28 @@ def history_file(named: Path | None) -> Path:
 def stored_run(folder: Path) -> StoredRun:
     """A judged run as the history keeps it; RecordError where the folder holds none."""
     reader = RunReader(folder)
-    verdict, environment = reader.verdict(), reader.environment()
+    verdict = reader.verdict()
     if not verdict:
         raise RecordError(f"{folder} has no verdict.json; judge it first: chaos-spike judge {folder}")
+    return _stored(reader, verdict)
+
+
+def past_runs(reader: RunReader, verdict: dict[str, Any]) -> tuple[list[StoredRun], StoredRun]:
+    """The history up to a run, and the run itself, which need not be in it yet; later runs are not of its past."""
+    last = _stored(reader, verdict)
+    try:
+        with History(history_file(None), create=False) as opened:
+            known = opened.runs(last.plan)
+    except HistoryError:  # none yet; one that is broken is complained of when this run is added
+        known = []
+    mine = next((run for run in known if run.run_id == last.run_id), last)
+    last = replace(last, reference_from=mine.reference_from, note=mine.note)
+    before = [run for run in known if run.started <= last.started and run.run_id != last.run_id]
+    return [*before, last], last
+
+
+def _stored(reader: RunReader, verdict: dict[str, Any]) -> StoredRun:
+    folder, environment = reader.path, reader.environment()
     return StoredRun(
         run_id=str(environment.get("run_id") or folder.name),
         plan=str(verdict.get("plan", "")),
@@ -235,18 +254,6 @@ def compare(
     for figure in (each for each in two.figures if each.name not in names):
         table.add_row(figure.name, _shown(None), _shown(figure), "")
     terminal.print(table)
-
-
-def comparable(runs: Sequence[StoredRun], last: StoredRun) -> list[StoredRun]:
-    """Runs whose figures may be held against the last one's, oldest first, from where the reference begins."""
-    like = [
-        run
-        for run in runs
-        if (run.plan, run.plan_hash, run.fingerprint) == (last.plan, last.plan_hash, last.fingerprint)
-        and run.verdict in TRENDED
-    ]
-    begins = max((place for place, run in enumerate(like) if run.reference_from), default=0)
-    return like[begins:]
 
 
 def _runs(history: Path | None, plan: str | None) -> list[StoredRun]:

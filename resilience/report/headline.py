@@ -45,13 +45,27 @@ def chips(
     if rules or breakers:
         broken = list(dict.fromkeys(each.rule for each in rules if each.verdict == "fail"))
         verdict = f"{', '.join(broken)} broken" if broken else "no rule broken" if rules else "not judged"
-        lanes_seen = f"{len(breakers)} instance{'s' if len(breakers) != 1 else ''}"
+        followed = sum(not each.note for each in breakers)
+        lanes_seen = f"{followed} instance{'s' if followed != 1 else ''}" if followed else "none was followed"
         found.append(
             Chip("breakers", f"{verdict}, {lanes_seen}", "fail" if broken else "pass" if rules else "unknown")
         )
+    found += [
+        Chip("recovery", f"{each.recovery.text} after {each.id}", _recovery_state(each, expectations))
+        for each in faults
+        if each.recovery
+    ]
     state = {"valid": "pass", "invalid": "fail"}.get(validity.state, "unknown")
     found.append(Chip("measurement", validity.state, state))
     return tuple(found)
+
+
+def _recovery_state(fault: FaultLane, expectations: Sequence[Expectation]) -> str:
+    """Give what is expected of this recovery, if anything is; else whether there was one."""
+    asked = [
+        each.verdict for each in expectations if each.expected.startswith(f"time to recover from {fault.id} ")
+    ]
+    return _worst(asked) if asked else "pass" if fault.recovery and fault.recovery.recovered else "fail"
 
 
 def _worst(states: Iterable[str]) -> str:

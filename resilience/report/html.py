@@ -22,6 +22,7 @@ from markupsafe import Markup
 
 from resilience.report import palette
 from resilience.report.headline import one_line, sign, word
+from resilience.report.past import sparkline
 from resilience.report.plots import Plots, render_plots
 from resilience.report.svg import render_svg
 from resilience.report.texts import at
@@ -72,6 +73,7 @@ def render_html(model: ReportModel, *, refresh_s: int | None = None) -> str:
             plot_json=Markup(_json_for_script(plots.document)) if plots else "",  # noqa: S704 - no "<" is left
             dark_json=Markup(_json_for_script(json.dumps(dict(palette.DARK)))),  # noqa: S704 - no "<" is left
             plot_note=note,
+            past=[(each, Markup(sparkline(each))) for each in model.past.figures] if model.past else [],  # noqa: S704 - escapes its own texts
             matrices=rule_matrices(model.rules),
             notable_rules=[each for each in model.rules if each.verdict in {"fail", "declared"}],
             open_rules=[each for each in model.rules if each.verdict not in {"pass", "fail", "declared"}],

@@ -2,7 +2,8 @@
 
 Both are read from events. A fault's lane has three readings that must not be mixed up: the window that the plan asked
 for, the stretch in which the fault was really on, and the moment at which its removal was *verified*. The stretch ends
-at `healed`; between that and `verified` the fault may still have been there, and is drawn so.
+at `healed`; between that and `verified` the fault may still have been there, and is drawn so. Behind it stands how long
+the system took to be well again, where that was judged: its time counts from when fault *and* spike are over.
 
 A transition observed in an interval [lo, hi] is drawn at its middle: the tables give the interval. A breaker is drawn
 from its transitions; where no transition was seen, from polled states. Which transitions break a rule is the
@@ -13,10 +14,11 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
-from resilience.report.texts import clean, mapping, seconds_since, sequence, text
-from resilience.report.values import BreakerLane, FaultLane, Moment, Span, StateSpan
+from resilience.report.texts import clean, mapping, number, seconds_since, sequence, text
+from resilience.report.values import BreakerLane, FaultLane, Moment, Recovery, Span, StateSpan
 
 MOST_SPANS = 1500
 """State spans drawn of one breaker; a breaker that flaps for hours must not fill the page."""
@@ -45,11 +47,32 @@ def fault_lanes(
             steps = seen.setdefault(str(event.get("id", event.get("fault_id"))), {})
             steps.setdefault(str(event.get("step")), moment)
     judged = {str(mapping(each).get("id")): mapping(each) for each in sequence(verdict.get("faults"))}
+    recovery = mapping(verdict.get("recovery"))
     ids = dict.fromkeys([*planned, *judged, *seen])
-    return tuple(
+    lanes = (
         _fault_lane(id_, judged.get(id_, {}), planned.get(id_), seen.get(id_, {}), epoch_ns, end_s)
         for id_ in ids
     )
+    return tuple(
+        replace(lane, recovery=_recovery(mapping(recovery.get(id_)), lane.actual, end_s))
+        for id_, lane in zip(ids, lanes, strict=True)
+    )
+
+
+def _recovery(found: Event, actual: Span | None, end_s: float) -> Recovery | None:
+    """Read when the system was well again; None where nobody measured it."""
+    told = mapping(found.get("time_to_recover_s"))
+    begin = number(found.get("reference_s"))
+    if begin is None:
+        begin = actual[1] if actual else None
+    middle, around = number(told.get("value")), number(told.get("plus_minus")) or 0.0
+    censored = number(told.get("censored_above_s"))
+    if begin is None or (middle is None and censored is None):
+        return None
+    if middle is None:
+        return Recovery((begin, max(begin, end_s)), recovered=False, text=f"not within {censored:.1f} s")
+    shown = f"≤ {middle + around:.1f} s" if middle <= around else f"{middle:.1f} ± {around:.1f} s"
+    return Recovery((begin, begin + middle + around), recovered=True, text=shown)
 
 
 def _fault_lane(
@@ -78,11 +101,17 @@ def _fault_lane(
         verified_s=proof[1] if proof else None,
         verified=verified,
         note=note,
+        recovery=None,
     )
 
 
-def breaker_lanes(events: Sequence[Event], epoch_ns: int, end_s: float) -> tuple[BreakerLane, ...]:
-    """Give a lane for each breaker, instance and boot that any event names."""
+def breaker_lanes(
+    events: Sequence[Event], problems: Mapping[str, Any], epoch_ns: int, end_s: float
+) -> tuple[BreakerLane, ...]:
+    """Give a lane for each breaker, instance and boot that any event names, and for those that could not be followed.
+
+    `problems` says of a breaker why it could not be judged: one that is missing without a word would pass for none.
+    """
     transitions: dict[LaneKey, list[tuple[float, str, str]]] = defaultdict(list)
     polls: dict[LaneKey, list[tuple[float, str]]] = defaultdict(list)
     for event in events:
@@ -99,8 +128,14 @@ def breaker_lanes(events: Sequence[Event], epoch_ns: int, end_s: float) -> tuple
         else:
             polls[key].append((middle, text(event.get("state"))))
     keys = sorted(set(transitions) | set(polls))
-    return tuple(
+    seen = tuple(
         _lane(key, sorted(transitions.get(key, [])), sorted(polls.get(key, [])), end_s) for key in keys
+    )
+    named = {lane.breaker for lane in seen}
+    return seen + tuple(
+        BreakerLane(clean(str(name)), "", "", states=(), marks=(), probes_s=(), left_out=0, note=text(why))
+        for name, why in problems.items()
+        if clean(str(name)) not in named
     )
 
 

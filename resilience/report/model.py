@@ -33,6 +33,7 @@ from resilience.report.values import (
     BreakerLane,
     Expectation,
     Moment,
+    Past,
     Phase,
     ReportModel,
     RuleRow,
@@ -78,8 +79,11 @@ class RunSource(Protocol):
         """Give the plan as it was run, with secrets already redacted."""
 
 
-def build_model(source: RunSource, verdict: dict[str, Any]) -> ReportModel:
-    """Turn a verdict and the record it was judged from into the one model that renderers read."""
+def build_model(source: RunSource, verdict: dict[str, Any], past: Past | None = None) -> ReportModel:
+    """Turn a verdict and the record it was judged from into the one model that renderers read.
+
+    `past` is what the history says of this run's figures: the only thing in a report that is not of the run's own record.
+    """
     events = [event for event in map(mapping, source.events()) if event]
     epoch_ns = source.epoch_ns or _first_ns(events)
     timeline, environment = source.timeline(), source.environment()
@@ -88,7 +92,8 @@ def build_model(source: RunSource, verdict: dict[str, Any]) -> ReportModel:
     expectations = verdicts.expectation_rows(verdict)
     rules = verdicts.rule_rows(verdict, epoch_ns)
     faults = lanes.fault_lanes(verdict, _planned(timeline), events, epoch_ns, duration_s)
-    breakers = lanes.breaker_lanes(events, epoch_ns, duration_s)
+    problems = mapping(verdict.get("breaker_problems"))
+    breakers = lanes.breaker_lanes(events, problems, epoch_ns, duration_s)
     moments = _moments(events, epoch_ns)
     breakage = verdicts.first_breakage(verdict, expectations, rules, moments)
     validity = tables.validity_of(verdict)
@@ -131,6 +136,7 @@ def build_model(source: RunSource, verdict: dict[str, Any]) -> ReportModel:
         reproduce=_reproduce(verdict, environment, source.path),
         folder=clean(str(source.path)),
         suffix=suffix_of(verdict, environment),
+        past=past,
     )
 
 
@@ -230,12 +236,10 @@ def _with_findings(
     found: Sequence[BreakerLane], rules: Sequence[RuleRow], verdict: Mapping[str, Any], epoch_ns: int
 ) -> tuple[BreakerLane, ...]:
     """Add to each lane where the verifier saw a rule broken, and the probes that it saw let through."""
-    probes: dict[tuple[str, str, str], tuple[float, ...]] = {}
-    for breaker, instance, entry in verdicts.instance_reports(verdict):
-        seen = [seconds_since(each, epoch_ns) for each in sequence(entry.get("probes"))]
-        probes[breaker, instance, text(entry.get("boot"))] = tuple(
-            each[0] for each in seen if each is not None
-        )
+    probes = {
+        (breaker, instance, text(entry.get("boot"))): verdicts.probes(entry, epoch_ns)
+        for breaker, instance, entry in verdicts.instance_reports(verdict)
+    }
     broken = [each for each in rules if each.verdict == "fail" and each.window]
     return tuple(
         replace(

@@ -58,6 +58,17 @@ STATES: Mapping[str, Mapping[str, Any]] = {
     },
 }
 
+RECOVERY: Mapping[bool, Mapping[str, Any]] = {
+    True: {
+        "fill_color": OK,
+        "fill_alpha": 0.8,
+        "hatch_pattern": "v",
+        "hatch_color": PAPER,
+        "hatch_scale": 8,
+    },
+    False: {"fill_color": None, "hatch_pattern": "x", "hatch_color": BROKEN, "hatch_scale": 8},
+}
+
 OUTCOME_WORDS: Mapping[str, str] = {
     "ok": "ok",
     "degraded": "fallback",

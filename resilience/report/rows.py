@@ -16,6 +16,7 @@ from bokeh.models.sources import ColumnDataSource
 from resilience.report import palette
 from resilience.report.canvas import Canvas, plot_text
 from resilience.report.plots import MOST_LANES, MOST_LOADS, Row
+from resilience.report.svg import recovery_words
 from resilience.report.values import OUTCOMES, BreakerLane, FaultLane, LoadSeries, ReportModel, TimeSeries
 
 
@@ -37,10 +38,17 @@ def draw(model: ReportModel) -> Canvas:
 
 
 def _faults(canvas: Canvas, faults: Sequence[FaultLane]) -> None:
-    legend = (("planned", "planned"), ("fault", "really on"), ("healing", "healed, not yet verified"))
+    legend: tuple[tuple[str, str], ...] = (
+        ("planned", "planned"),
+        ("fault", "really on"),
+        ("healing", "healed, not yet verified"),
+    )
+    back = {each.recovery.recovered for each in faults if each.recovery}
+    legend += (("recovering", "until the system was well"),) if True in back else ()
+    legend += (("unrecovered", "the system was not seen to be well"),) if False in back else ()
     made = canvas.lanes(
-        Row("plot-faults", "Phases and faults", legend if faults else ()),
-        [f"{each.id}: {each.note}" for each in faults], head=True,
+        Row("plot-faults", "Phases, faults and recovery", legend if faults else ()),
+        [f"{each.id}: {each.note}{recovery_words(each)}" for each in faults], head=True,
     )  # fmt: skip
     phases = canvas.model.phases[:MOST_LANES]
     # A name that does not fit on a small screen would run into the next one: then they stand on two levels.
@@ -48,10 +56,10 @@ def _faults(canvas: Canvas, faults: Sequence[FaultLane]) -> None:
     strip = {
         "left": [each.start_s for each in phases], "right": [each.end_s for each in phases],
         "name": [plot_text(each.name) for each in phases],
-        "text_y": [0.38 + (0.0 if roomy else 0.13 if place % 2 else -0.13) for place in range(len(phases))],
+        "text_y": [0.40 + (0.0 if roomy else 0.19 if place % 2 else -0.19) for place in range(len(phases))],
         "alpha": [0.22 if place % 2 else 0.10 for place in range(len(phases))],
     }  # fmt: skip
-    drawn = made.quad("left", "right", 0.78, 0.06, source=strip, fill_color=palette.INK, fill_alpha="alpha",
+    drawn = made.quad("left", "right", 0.80, 0.02, source=strip, fill_color=palette.INK, fill_alpha="alpha",
                       line_color=None)  # fmt: skip
     made.text("left", "text_y", "name", source=strip, text_font_size="11px", text_color=palette.INK,
               text_baseline="middle", x_offset=4)  # fmt: skip
@@ -68,19 +76,25 @@ def _faults(canvas: Canvas, faults: Sequence[FaultLane]) -> None:
     ]  # fmt: skip
     canvas.bars(made, healing, fill_color=None, line_color=None, hatch_pattern="/", hatch_scale=6,
                hatch_color=palette.FAULT)  # fmt: skip
+    for recovered, style in palette.RECOVERY.items():
+        bars = [
+            (k, *each.recovery.span, f"{each.id}: system well {each.recovery.text}")
+            for k, each in numbered if each.recovery and each.recovery.recovered is recovered
+        ]  # fmt: skip
+        canvas.bars(made, bars, line_color=None, **style)
     planned = [(k, *each.planned, f"{each.id} as planned") for k, each in numbered if each.planned]
     canvas.bars(made, planned, fill_color=None, line_color=palette.INK, line_dash="dashed", line_width=1.5)
 
 
 def _breakers(canvas: Canvas, lanes: Sequence[BreakerLane]) -> None:
     used = {span.state for lane in lanes for span in lane.states}
-    legend = [(state, state.replace("_", "-")) for state in ("closed", "open", "half_open")]
+    legend = [(state, state.replace("_", "-")) for state in ("closed", "open", "half_open")] if used else []
     legend += [("other", "other")] if used - set(palette.STATES) else []
     legend += [("probe", "probe")] if any(lane.probes_s for lane in lanes) else []
     legend += [("illegal", "rule broken or illegal transition")] if any(lane.marks for lane in lanes) else []
     left_out = len(canvas.model.breakers) - len(lanes)
     note = f"{left_out} more instances are in the tables only." if left_out else ""
-    made = canvas.lanes(Row("plot-breakers", "Breakers", tuple(legend), note), [each.label for each in lanes])
+    made = canvas.lanes(Row("plot-breakers", "Breakers", tuple(legend), note), [each.words for each in lanes])
     for state, style in palette.STATES.items():
         bars = [
             (k, span.start_s, span.end_s, f"{lane.label}: {span.state}")

@@ -12,7 +12,7 @@ import math
 from collections.abc import Iterator, Sequence
 from html import escape
 
-from resilience.report.values import ReportModel, Span
+from resilience.report.values import FaultLane, ReportModel, Span
 
 WIDTH = 900.0
 LEFT, RIGHT = 8.0, 8.0
@@ -28,6 +28,10 @@ PATTERNS = """<defs>
 <rect width="6" height="6" class="s-other"/><line x1="0" y1="3" x2="6" y2="3" class="ink"/></pattern>
 <pattern id="p-healing" width="5" height="5" patternUnits="userSpaceOnUse" patternTransform="rotate(-45)">
 <line x1="0" y1="0" x2="0" y2="5" class="fault-ink" stroke-width="2"/></pattern>
+<pattern id="p-recovering" width="6" height="6" patternUnits="userSpaceOnUse">
+<rect width="6" height="6" class="well"/><path d="M1 5l2-4l2 4" class="paper-ink"/></pattern>
+<pattern id="p-unrecovered" width="6" height="6" patternUnits="userSpaceOnUse">
+<path d="M1 1l4 4m0-4l-4 4" class="broken-ink"/></pattern>
 </defs>"""
 
 
@@ -36,8 +40,25 @@ def render_svg(model: ReportModel) -> str:
     end_s = max([model.duration_s, 1.0, *(phase.end_s for phase in model.phases)])
     picture = _Picture(end_s)
     picture.phases(model)
+    _faults(picture, model)
+    _breakers(picture, model)
+    for load in model.loads[:MOST_LANES]:
+        picture.label(
+            f"load {load.name}: offered (line) and good (filled), up to {max(load.offered_per_s, default=0):.0f}/s"
+        )
+        picture.rates(load.start_s, load.bin_s, load.offered_per_s, load.goodput_per_s)
+    if model.breakage and model.breakage.at_s is not None:
+        picture.cursor(model.breakage.at_s, f"{model.breakage.expectation} broken")
+    return picture.close(f"Time line of {model.name}")
+
+
+def _faults(picture: _Picture, model: ReportModel) -> None:
     for fault in model.faults[:MOST_LANES]:
-        picture.label(f"fault {fault.id}: {fault.note}")
+        recovery = fault.recovery
+        picture.label(f"fault {fault.id}: {fault.note}{recovery_words(fault)}")
+        if recovery:
+            kind = "recovering" if recovery.recovered else "unrecovered"
+            picture.bar(recovery.span, "", f"recovery from {fault.id}: {recovery.text}", fill=kind)
         if fault.planned:
             picture.bar(fault.planned, "planned", f"{fault.id} as planned")
         if fault.actual:
@@ -47,22 +68,18 @@ def render_svg(model: ReportModel) -> str:
                     (fault.actual[1], fault.verified_s), "", "healed, not yet verified", fill="healing"
                 )
         picture.next_lane()
+
+
+def _breakers(picture: _Picture, model: ReportModel) -> None:
     for lane in model.breakers[:MOST_LANES]:
-        picture.label(f"breaker {lane.label}")
+        picture.label(f"breaker {lane.words}")
         for span in lane.states:
             fill = {"closed": "", "open": "open", "half_open": "half_open"}.get(span.state, "other")
             picture.bar((span.start_s, span.end_s), "s-closed" if not fill else "", span.state, fill=fill)
+        picture.ticks(lane.probes_s)
         for mark in lane.marks:
             picture.mark(mark.at_s, mark.text)
         picture.next_lane()
-    for load in model.loads[:MOST_LANES]:
-        picture.label(
-            f"load {load.name}: offered (line) and good (filled), up to {max(load.offered_per_s, default=0):.0f}/s"
-        )
-        picture.rates(load.start_s, load.bin_s, load.offered_per_s, load.goodput_per_s)
-    if model.breakage and model.breakage.at_s is not None:
-        picture.cursor(model.breakage.at_s, f"{model.breakage.expectation} broken")
-    return picture.close(f"Time line of {model.name}")
 
 
 class _Picture:
@@ -117,6 +134,14 @@ class _Picture:
             f"<title>{escape(title)}</title></path>"
         )
 
+    def ticks(self, moments: Sequence[float]) -> None:
+        """Draw short lines at the foot of the lane, one a moment."""
+        strokes = "".join(f"M{self._x(at_s):.1f} {self._top + LANE - 5:.1f}v5" for at_s in moments)
+        if strokes:
+            self._parts.append(
+                f'<path d="{strokes}" class="probe"><title>{len(moments)} probes</title></path>'
+            )
+
     def next_lane(self) -> None:
         """Move below the lane just drawn."""
         self._top += LANE + GAP
@@ -165,6 +190,15 @@ class _Picture:
             f'<svg viewBox="0 0 {WIDTH:.0f} {height:.0f}" role="img" aria-label="{escape(title)}" class="timeline">'
             f"{PATTERNS}{bands}{''.join(self._parts)}{ticks}</svg>"
         )
+
+
+def recovery_words(fault: FaultLane) -> str:
+    """Give what stands behind a fault's name of how the system came back; empty where nobody measured it."""
+    if not fault.recovery:
+        return ""
+    return (
+        f", system well {fault.recovery.text}{' after fault and spike' if fault.recovery.recovered else ''}"
+    )
 
 
 def _edge(at_s: float, end_s: float) -> str:

@@ -116,6 +116,19 @@ class FaultLane:
     verified_s: float | None
     verified: bool
     note: str
+    recovery: Recovery | None
+
+
+@dataclass(frozen=True, slots=True)
+class Recovery:
+    """How the system came back after a fault: from when its time counts to when it was well; `text` says how long.
+
+    `span` ends with the run where it was not seen to be well again.
+    """
+
+    span: Span
+    recovered: bool
+    text: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +142,10 @@ class StateSpan:
 
 @dataclass(frozen=True, slots=True)
 class BreakerLane:
-    """One breaker in one instance and boot: its states, where it broke a rule, and calls let through half-open."""
+    """One breaker in one instance and boot: its states, where it broke a rule, and calls let through half-open.
+
+    A breaker that could not be followed has no states, and a note that says why.
+    """
 
     breaker: str
     instance: str
@@ -138,11 +154,17 @@ class BreakerLane:
     marks: tuple[Moment, ...]
     probes_s: tuple[float, ...]
     left_out: int
+    note: str = ""
 
     @property
     def label(self) -> str:
         """Breaker and instance as people name them."""
         return label(self.breaker, self.instance)
+
+    @property
+    def words(self) -> str:
+        """What stands over the lane: its name, and why it is empty."""
+        return f"{self.label}: {self.note}" if self.note else self.label
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,6 +230,45 @@ class Validity:
 
 
 @dataclass(frozen=True, slots=True)
+class PastPoint:
+    """One run's value of a figure; infinite where the run shows only that it was beyond what was watched."""
+
+    run_id: str
+    started: str
+    verdict: str
+    value: float
+    begins: bool
+
+
+@dataclass(frozen=True, slots=True)
+class PastFigure:
+    """One figure over the last runs, oldest first; `band` is the range of the reference runs.
+
+    `state` is what the trend says: ok, warn, fail or too few. The texts are as `history trend` prints them.
+    """
+
+    name: str
+    unit: str
+    points: tuple[PastPoint, ...]
+    band: Span | None
+    state: str
+    before: str
+    now: str
+    p: str
+    visible: str
+
+
+@dataclass(frozen=True, slots=True)
+class Past:
+    """The last comparable runs, and whether the last three of them differ from those before."""
+
+    state: str
+    sentence: str
+    notes: tuple[str, ...]
+    figures: tuple[PastFigure, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class ReportModel:
     """Everything a renderer may show of one run."""
 
@@ -243,6 +304,7 @@ class ReportModel:
     reproduce: str
     folder: str
     suffix: str
+    past: Past | None
 
     def file(self, stem: str, extension: str) -> str:
         """Name of a file of this verdict in `folder`: a second opinion stands beside the run's own verdict."""

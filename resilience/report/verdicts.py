@@ -33,6 +33,8 @@ AROUND_S = 3.0
 """Seconds of events shown before and after the moment at which an expectation broke."""
 
 LEAST_MOMENTS, MOST_MOMENTS = 4, 10
+_PREPARING = (" planned", " journaled", " armed")
+"""Ends of the lines on a fault before it is in place."""
 
 JSON = Mapping[str, Any]
 
@@ -107,10 +109,38 @@ def breaker_steps(verdict: JSON, epoch_ns: int) -> tuple[BreakerStep, ...]:
             state = text(known.get("state", known.get("to"))) if known else text(step)
             shown = f"{before} → {state}" if before else state
             moment = seconds_since(known.get("at_ns"), epoch_ns) or known.get("at_s")
-            told = {key: value for key, value in mapping(known.get("evidence")).items() if value}
-            rows.append(BreakerStep(breaker, instance, shown, _interval(moment), "; ".join(lines(told))))
+            rows.append(
+                BreakerStep(
+                    breaker, instance, shown, _interval(moment), _evidence(mapping(known.get("evidence")))
+                )
+            )
             before = state
     return tuple(rows)
+
+
+def _evidence(told: JSON) -> str:
+    """Put what events and wire say of a step into words; identifiers and clock readings are for verdict.json."""
+    events, wire = mapping(told.get("events")), mapping(told.get("wire"))
+    found = []
+    if events:
+        found.append("the state it began with" if events.get("initial") else "its event")
+    counts = [
+        (text(wire.get(key)), key) for key in ("admitted", "rejected", "failed") if number(wire.get(key))
+    ]
+    if counts:
+        agrees = "" if wire.get("supports") is not False else ", which do not bear it out"
+        found.append(f"calls {', '.join(f'{count} {word}' for count, word in counts)}{agrees}")
+    return "; ".join(found)
+
+
+def probes(entry: JSON, epoch_ns: int) -> tuple[float, ...]:
+    """Give when calls were let through half-open, from the steps of an instance's path, in seconds."""
+    found = (
+        seconds_since(each, epoch_ns)
+        for step in sequence(entry.get("path"))
+        for each in sequence(mapping(mapping(mapping(step).get("evidence")).get("wire")).get("probes_ns"))
+    )
+    return tuple(sum(each) / 2 for each in found if each is not None)
 
 
 def _interval(value: Any) -> str:
@@ -167,15 +197,19 @@ def _explanations(first: Expectation, raw: JSON, rule: RuleRow | None) -> tuple[
     if rule:
         told += [rule.reason, *rule.blame]
     if not rule and not told:
-        told += first.evidence
+        # The sentence has expected and observed; what is left is what they were measured on.
+        told += [f"expected {first.expected}", f"observed {first.observed}", "; ".join(first.evidence)]
     return tuple(dict.fromkeys(line for line in told if line))[:6]
 
 
 def _relevant(moments: Sequence[Moment], rule: RuleRow | None) -> list[Moment]:
-    """Leave out other breakers' transitions where one instance broke a rule: they would bury it."""
+    """Leave out how a fault was prepared, and other breakers' transitions where one instance broke a rule: they bury it."""
     others = "breaker.transition"
     return [
-        each for each in moments if not rule or each.kind != others or each.text.startswith(f"{rule.label}:")
+        each
+        for each in moments
+        if not (each.kind == "fault" and each.text.endswith(_PREPARING))
+        and (not rule or each.kind != others or each.text.startswith(f"{rule.label}:"))
     ]
 
 

@@ -165,7 +165,9 @@ def failed_verdict() -> dict[str, Any]:
     fine = {name: rule("pass", 11) for name in rules}
     path = [{"state": "closed", "at_s": [0.0, 0.0]}, {"state": "open", "at_s": [20.898, 20.9]},
             {"state": "half_open", "at_s": [22.39, 22.4], "at_ns": [ns(22.39), ns(22.4)],
-             "evidence": {"events": {"from": "open", "to": "half_open", "seq": 3}, "wire": None}}]  # fmt: skip
+             "evidence": {"events": {"from": "open", "to": "half_open", "seq": 3},
+                          "wire": {"admitted": 2, "failed": 2, "supports": True,
+                                   "probes_ns": [[ns(22.4), ns(22.41)], [ns(22.44), ns(22.45)]]}}}]  # fmt: skip
     return {
         "v": 1, "verdict": "fail", "reason": "conforms", "plan": "breaker.yaml", "name": "checkout-pricing-slow",
         "purpose": "A slow price service must not take the checkout down.", "seed": 42,
@@ -183,8 +185,7 @@ def failed_verdict() -> dict[str, Any]:
         ],
         "breakers": {"pricing": {"instances": [
             {"breaker": "pricing", "instance": "gateway-1", "boot": "b1", "path": path, "rules": fine},
-            {"breaker": "pricing", "instance": "gateway-2", "boot": "b1", "path": path, "rules": rules,
-             "probes": [[ns(22.4), ns(22.41)], [ns(23.8), ns(23.81)]]},
+            {"breaker": "pricing", "instance": "gateway-2", "boot": "b1", "path": path, "rules": rules},
         ]}},
         "recovery": {"pricing-slow": {"time_to_recover_s": {"value": 2.0, "plus_minus": 1.0}, "depth": 0.97,
                      "lost_good_operations": 3910, "resilience_ratio": 0.71,

@@ -18,9 +18,10 @@ from run_sample import PLAN, record
 from typer.testing import CliRunner
 
 from resilience.cli.finish import finish
-from resilience.cli.history import comparable, stored_run
+from resilience.cli.history import stored_run
 from resilience.cli.main import app
 from resilience.history.figures import Figure, environment_fingerprint, figures_of, plan_hash
+from resilience.history.nights import comparable
 from resilience.history.store import History, HistoryError, StoredRun
 
 

@@ -155,3 +155,57 @@ def test_one_line_is_one_line():
         "FAIL checkout-pricing-slow: conforms (R4 no leak on pricing@gateway-2) broke at 22.9 s"
     )
     assert "\n" not in line
+
+
+def test_model_tells_how_the_system_came_back():
+    """A recovery counts from the reference of the verdict, to the far end of its uncertainty; the chip takes the expectation's side."""
+    source, verdict = failed_run()
+    verdict["recovery"]["pricing-slow"] |= {
+        "reference_s": 40.0,
+        "time_to_recover_s": {"value": 4.5, "plus_minus": 0.5},
+    }
+    verdict["expectations"][2] |= {"expected": "time to recover from pricing-slow < 4s", "verdict": "fail"}
+    model = build_model(source, verdict)
+    assert model.faults[0].recovery.span == (40.0, 45.0)
+    assert model.faults[0].recovery.recovered
+    chip = next(each for each in model.chips if each.label == "recovery")
+    assert (chip.state, chip.text) == ("fail", "4.5 ± 0.5 s after pricing-slow")
+
+
+def test_model_shows_a_recovery_that_did_not_come_to_the_end_of_the_run():
+    """Censored is neither missing nor recovered."""
+    source, verdict = failed_run()
+    verdict["recovery"]["pricing-slow"] = {
+        "reference_s": 40.0,
+        "time_to_recover_s": {"censored_above_s": 20.0},
+    }
+    recovery = build_model(source, verdict).faults[0].recovery
+    assert (recovery.span, recovery.recovered, recovery.text) == ((40.0, 60.0), False, "not within 20.0 s")
+
+
+def test_model_has_a_lane_for_a_breaker_that_could_not_be_followed():
+    """No lane at all would look as if nobody had asked for that breaker."""
+    source, verdict = failed_run()
+    verdict["breaker_problems"] = {"orders": "nothing of it was seen", "pricing": "half of it"}
+    model = build_model(source, verdict)
+    assert model.breakers[-1].words == "orders: nothing of it was seen"
+    assert len(model.breakers) == 3
+    assert "2 instances" in next(each.text for each in model.chips if each.label == "breakers")
+
+
+def test_model_has_the_probes_that_the_verifier_names():
+    """A tick a call that was let through half-open, at the middle of when that was decided."""
+    source, verdict = failed_run()
+    instance = verdict["breakers"]["pricing"]["instances"][1]
+    instance["path"][2]["evidence"]["wire"] = {"admitted": 1, "probes_ns": [[ns(22.4), ns(22.5)]]}
+    lane = next(each for each in build_model(source, verdict).breakers if each.instance == "gateway-2")
+    assert lane.probes_s == pytest.approx((22.45,))
+
+
+def test_model_leaves_how_a_fault_was_prepared_out_of_the_witness():
+    """Planned, journaled and armed are for the journal."""
+    source, verdict = failed_run()
+    verdict["expectations"][1] |= {"evidence": {}, "observed": "late", "at_s": 20.05}
+    told = [each.text for each in build_model(source, verdict).breakage.witness]
+    assert "fault pricing-slow injected" in told
+    assert not [each for each in told if each.endswith(("journaled", "armed"))]

@@ -32,7 +32,8 @@ from resilience.load.sources import Heard
 from resilience.load.template import compile_request, target_of
 from resilience.metrics.outcomes import CODE, CONNECT, DROPPED, TIMEOUT, UNFINISHED
 
-_KNOWN_HEADS = 256
+_KNOWN_HEADS = 32
+"""So many heads are remembered, the youngest: with a Date in them yesterday's never come back."""
 _OPENING_AT_ONCE = 64
 _HEAD_END = b"\r\n\r\n"
 
@@ -222,7 +223,7 @@ class HttpDriver:
 
     def recall(self, data: bytes) -> KnownHead | None:
         """What is known of an answer that came whole in one read, if its head was seen before."""
-        known = self._heads.get(data[: data.find(_HEAD_END)])
+        known = self._heads.get(data[: data.find(_HEAD_END) + len(_HEAD_END)])
         if known is None or len(data) != known.whole:
             return None
         self.latest = known
@@ -232,18 +233,19 @@ class HttpDriver:
         """Remember a head whose answer came whole in one read, if the next with the same head can be trusted to end alike."""
         if self._judge.reads_body:
             return
-        end = data.find(_HEAD_END)
+        end = data.find(_HEAD_END) + len(_HEAD_END)
         bodiless = self._head_only or reader.status in {204, 304}
-        whole = end + 4 + (0 if bodiless else reader.content_length or 0)
+        whole = end + (0 if bodiless else reader.content_length or 0)
         plain = reader.keep_alive and not reader.surplus and not reader.chunked
         if not plain or len(data) != whole:
             return  # among others: an interim answer came first
         if len(self._heads) >= _KNOWN_HEADS:
-            self._heads.clear()
+            del self._heads[next(iter(self._heads))]
         outcome = self._judge.outcome(reader.status, reader.headers)
         instance = self._judge.instance(reader.headers)
-        known = KnownHead(data[: end + 4], end + 4, whole, CODE[outcome], outcome, reader.status, instance)
-        self._heads[data[:end]] = self.latest = known
+        head = data[:end]
+        known = KnownHead(head, end, whole, CODE[outcome], outcome, reader.status, instance)
+        self._heads[head] = self.latest = known
 
     def _end(
         self,

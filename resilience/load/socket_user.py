@@ -158,12 +158,14 @@ class SocketUser:
             try:
                 async with asyncio.timeout((until_ns - monotonic_ns()) / _NS):
                     await self.open()
+                    self._again += (
+                        1  # of this socket, whether it is welcomed or not: it leaves a note of its own
+                    )
                     await self.greet()
             except (OSError, LinkError, LinkLostError, WrongMessageError):
                 self.leave(monotonic_ns(), lost=True, code=None)
                 await self.close()
                 continue
-            self._again += 1
             self._figures.count("reconnects", monotonic_ns())
             return True
         return False

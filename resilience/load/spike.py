@@ -15,10 +15,10 @@ from time import monotonic_ns
 from typing import Any
 
 from resilience.load import schedule
-from resilience.load.engine import LoadEngine
+from resilience.load.engine import LoadEngine, OnMessage
 from resilience.load.model import Arrival, PhaseWindow, Shape, Stream, run_end_ns
 from resilience.load.requests import HttpRequest, Request
-from resilience.metrics.fold import LoadTable
+from resilience.metrics.gathered import CALLS_KEPT, Gathered
 from resilience.metrics.spike_metrics import SpikeLoadMetrics
 from resilience.metrics.validity import judge_validity
 
@@ -43,8 +43,12 @@ class SpikeLoadGenerator:
         arrival: Arrival = "uniform",
         seed: int = 0,
         record_calls: bool = False,
+        calls_kept: int = CALLS_KEPT,
     ) -> None:
-        """Say what to drive; a text is the URL of a GET. Times in seconds; see `Stream` for what they bound."""
+        """Say what to drive; a text is the URL of a GET. Times in seconds; see `Stream` for what they bound.
+
+        With `record_calls` at most `calls_kept` rows are kept of a run, a uniform sample where there are more.
+        """
         self._request = HttpRequest(url=request) if isinstance(request, str) else request
         self._name = name
         self._deadline_ns = round(deadline_s * 1e9)
@@ -55,11 +59,15 @@ class SpikeLoadGenerator:
         self._arrival: Arrival = arrival
         self._seed = seed
         self._record_calls = record_calls
+        self._calls_kept = calls_kept
 
-    async def run(self, shape: Shape, phases: Sequence[PhaseWindow] = ()) -> SpikeLoadMetrics:
+    async def run(
+        self, shape: Shape, phases: Sequence[PhaseWindow] = (), *, on_message: OnMessage | None = None
+    ) -> SpikeLoadMetrics:
         """Offer a shape and wait until everything has ended.
 
-        Without `phases` there is one, "all", as long as the shape, and until the last WebSocket user has left. Raises EngineError if the workers cannot be started.
+        Without `phases` there is one, "all", as long as the shape, and until the last WebSocket user has left. What is kept of the
+        run is bounded; `on_message` sees every message of the workers as it comes. Raises EngineError if the workers cannot be started.
         """
         stream = Stream(
             name=self._name,
@@ -76,18 +84,27 @@ class SpikeLoadGenerator:
         end_ns = schedule.end_ns(shape) + getattr(self._request, "hold_ns", 0)
         windows = tuple(phases) or (PhaseWindow("all", 0, end_ns),)
         end_ns = max(end_ns, run_end_ns(windows))
-        messages: list[dict[str, Any]] = []
+        gathered = Gathered(windows, calls_kept=self._calls_kept, seed=self._seed)
+
+        def take(message: dict[str, Any]) -> None:
+            gathered.take(message)
+            if on_message is not None:
+                on_message(message)
+
         async with LoadEngine(
-            [stream], windows, workers=self._workers, run_id=secrets.token_hex(4), on_message=messages.append
+            [stream], windows, workers=self._workers, run_id=secrets.token_hex(4), on_message=take
         ) as engine:
             await engine.prepare()
-            await engine.start(monotonic_ns() + _LEAD_NS)
+            epoch_ns = monotonic_ns() + _LEAD_NS
+            gathered.begin(epoch_ns)
+            await engine.start(epoch_ns)
             await engine.finish((end_ns + self._timeout_ns) / 1e9 + _MARGIN_S)
-        table = LoadTable.from_messages(messages, windows)
         scheduled = {self._name: schedule.counts_by_phase(stream, windows)}
-        validity = judge_validity(table, scheduled, messages, windows)
-        return SpikeLoadMetrics(self._name, windows, table, validity, messages)
+        validity = judge_validity(gathered.table, scheduled, gathered.reports, windows)
+        return SpikeLoadMetrics.of(self._name, windows, gathered, validity)
 
-    def run_blocking(self, shape: Shape, phases: Sequence[PhaseWindow] = ()) -> SpikeLoadMetrics:
+    def run_blocking(
+        self, shape: Shape, phases: Sequence[PhaseWindow] = (), *, on_message: OnMessage | None = None
+    ) -> SpikeLoadMetrics:
         """`run` for code without an event loop."""
-        return asyncio.run(self.run(shape, phases))
+        return asyncio.run(self.run(shape, phases, on_message=on_message))

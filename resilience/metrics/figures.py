@@ -11,9 +11,10 @@ from resilience.metrics.histogram import Histogram
 
 
 class FigureTable:
-    """Counts and histograms (ns) of every load by phase and second."""
+    """Counts and histograms (ns) of every load by phase and second; or, to bound the memory of a long run, by phase and `slot_s` seconds."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, slot_s: int = 1) -> None:
+        self._slot_s = slot_s
         self._counts: dict[tuple[str, str], dict[tuple[str, int], int]] = {}
         self._histograms: dict[tuple[str, str], dict[tuple[str, int], Histogram]] = {}
 
@@ -28,13 +29,15 @@ class FigureTable:
 
     def add(self, message: Mapping[str, Any]) -> None:
         """Add one `figures` message."""
-        load, key = message["load"], (message["phase"], message["s"])
+        load, key = message["load"], (message["phase"], message["s"] - message["s"] % self._slot_s)
         for name, n in message["n"].items():
             counts = self._counts.setdefault((load, name), {})
             counts[key] = counts.get(key, 0) + n
         for name, buckets in message["h"].items():
             histograms = self._histograms.setdefault((load, name), {})
-            histograms.setdefault(key, Histogram()).add_json(buckets)
+            histogram = histograms.setdefault(key, Histogram())
+            histogram.add_json(buckets)
+            histogram.compact()
 
     def names(self, load: str) -> tuple[str, ...]:
         """Everything that was counted or measured of a load, sorted."""

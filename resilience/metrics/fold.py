@@ -46,6 +46,11 @@ class Bin:
         for name, histogram in self.histograms.items():
             histogram.add(other.histograms[name])
 
+    def compact(self) -> None:
+        """Take less memory, until more is added."""
+        for histogram in self.histograms.values():
+            histogram.compact()
+
     @property
     def ended(self) -> int:
         """Operations in any category; equals `offered` once everything has ended."""
@@ -96,11 +101,14 @@ class Summary:
 
 
 class LoadTable:
-    """Bins of every load by phase and second."""
+    """Bins of every load by phase and second; or, to bound the memory of a long run, by phase and `slot_s` seconds."""
 
-    def __init__(self, phases: Sequence[PhaseWindow] = ()) -> None:
+    def __init__(self, phases: Sequence[PhaseWindow] = (), *, slot_s: int = 1) -> None:
         self._phases = {phase.name: phase for phase in phases}
         self._bins: dict[str, dict[tuple[str, int], Bin]] = {}
+        self._slot_s = slot_s
+        self._newest: Bin | None = None
+        """The bin that was added to last; the others are compact."""
 
     @classmethod
     def from_messages(cls, messages: Iterable[Mapping[str, Any]], phases: Sequence[PhaseWindow] = ()) -> Self:
@@ -117,7 +125,15 @@ class LoadTable:
     def add(self, message: Mapping[str, Any]) -> None:
         """Add one `bins` message."""
         bins = self._bins.setdefault(message["load"], {})
-        bins.setdefault((message["phase"], message["s"]), Bin()).add_message(message)
+        key = message["phase"], message["s"] - message["s"] % self._slot_s
+        found = bins.get(key)
+        if found is None:
+            found = bins[key] = Bin()
+        found.add_message(message)
+        if self._newest is not found:
+            if self._newest is not None:
+                self._newest.compact()
+            self._newest = found
 
     @property
     def loads(self) -> tuple[str, ...]:
@@ -132,7 +148,7 @@ class LoadTable:
         return tuple(sorted(first, key=lambda name: (first[name], name)))
 
     def seconds(self, load: str) -> Iterator[tuple[int, Bin]]:
-        """Every second since the epoch in which a load had anything due, with its bin over all phases, in order."""
+        """Every second (or slot) since the epoch in which a load had anything due, with its bin over all phases, in order."""
         merged: dict[int, Bin] = {}
         for (_, second), found in self._bins.get(load, {}).items():
             merged.setdefault(second, Bin()).add(found)
@@ -141,7 +157,15 @@ class LoadTable:
     def bin(
         self, load: str, *, phase: str | None = None, start_s: float = 0.0, end_s: float = float("inf")
     ) -> Bin:
-        """The sum of a load's bins of a phase (or all) that begin in [start_s, end_s)."""
+        """The sum of a load's bins of a phase (or all) that begin in [start_s, end_s).
+
+        Raises ValueError for a window that slots of several seconds cannot tell from its surroundings.
+        """
+        if self._slot_s > 1 and (start_s % self._slot_s or (end_s < float("inf") and end_s % self._slot_s)):
+            raise ValueError(
+                f"a run of this length is kept in steps of {self._slot_s} s: windows begin and end at multiples of it, "
+                f"not at {start_s:g} s and {end_s:g} s"
+            )
         total = Bin()
         for (name, second), found in self._bins.get(load, {}).items():
             if (phase is None or name == phase) and start_s <= second < end_s:
@@ -158,7 +182,8 @@ class LoadTable:
         if window is not None:
             duration_s = (window.end_ns - window.start_ns) / 1e9
         else:
-            duration_s = float(sum(1 for name, _ in self._bins.get(load, {}) if name == phase))
+            slots = sum(1 for name, _ in self._bins.get(load, {}) if name == phase)
+            duration_s = float(slots * self._slot_s)
         return summarise(self.bin(load, phase=phase), duration_s)
 
 

@@ -10,12 +10,15 @@ which runs through the integers without a gap: neighbouring buckets have neighbo
 counts by bucket; merging adds counts, so any order of merging, over any number of workers, gives the same histogram as
 one that saw every value. (The layout is that of Gil Tene's HdrHistogram, with a fixed precision and no upper bound.)
 
+A histogram that is only read any more can be told to be `compact`: two small arrays instead of a dictionary, a tenth of the
+memory. Counting on unpacks it.
+
 What it deliberately does not do: keep the values, interpolate between buckets, or know units.
 """
 
 import math
 from collections.abc import Iterable, Mapping
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -67,11 +70,13 @@ def sparse_counts(values: npt.NDArray[np.int64]) -> dict[int, int]:
 class Histogram:
     """Counts of non-negative integers by log-linear bucket."""
 
-    __slots__ = ("_counts", "count")
+    __slots__ = ("_open", "_packed", "count")
 
     def __init__(self, counts: Mapping[int, int] | None = None) -> None:
-        self._counts: dict[int, int] = {b: n for b, n in (counts or {}).items() if n}
-        self.count: int = sum(self._counts.values())
+        self._open: dict[int, int] = {b: n for b, n in (counts or {}).items() if n}
+        self._packed: tuple[npt.NDArray[np.int32], npt.NDArray[np.integer[Any]]] | None = None
+        """Buckets and their counts; `_open` is empty then."""
+        self.count: int = sum(self._open.values())
         """How many values were recorded."""
 
     @classmethod
@@ -81,13 +86,12 @@ class Histogram:
 
     def to_json(self) -> dict[str, int]:
         """Sparse counts by bucket, in order of the buckets; the keys are text because JSON wants it."""
-        return {str(bucket): self._counts[bucket] for bucket in sorted(self._counts)}
+        counts = self._counts()
+        return {str(bucket): counts[bucket] for bucket in sorted(counts)}
 
     def record(self, value: int, times: int = 1) -> None:
         """Count one value."""
-        bucket = bucket_of(value)
-        self._counts[bucket] = self._counts.get(bucket, 0) + times
-        self.count += times
+        self._merge_counts({bucket_of(value): times})
 
     def record_all(self, values: Iterable[int]) -> None:
         """Count every value of an iterable (or of an integer array)."""
@@ -96,14 +100,30 @@ class Histogram:
 
     def add(self, other: "Histogram") -> None:
         """Add every count of `other` to this one."""
-        self._merge_counts(other._counts)  # noqa: SLF001 - of its own class
+        self._merge_counts(other._counts())  # noqa: SLF001 - of its own class
 
     def add_json(self, counts: Mapping[str, int]) -> None:
         """Add counts in the form of `to_json`."""
         self._merge_counts({int(bucket): n for bucket, n in counts.items()})
 
+    def compact(self) -> None:
+        """Take less memory, until more is counted."""
+        if self._open:
+            buckets = np.array(sorted(self._open), dtype=np.int32)
+            counts = np.array([self._open[bucket] for bucket in buckets.tolist()], dtype=np.int64)
+            self._packed = (buckets, counts.astype(np.min_scalar_type(counts.max())))
+            self._open = {}
+
+    def _counts(self) -> dict[int, int]:
+        """Counts by bucket, to be read."""
+        if self._packed is None:
+            return self._open
+        buckets, counts = self._packed
+        return dict(zip(buckets.tolist(), counts.tolist(), strict=True))
+
     def _merge_counts(self, counts: Mapping[int, int]) -> None:
-        mine = self._counts
+        mine = self._open = self._counts()
+        self._packed = None
         for bucket, n in counts.items():
             mine[bucket] = mine.get(bucket, 0) + n
             self.count += n
@@ -121,31 +141,32 @@ class Histogram:
         rank = max(1, math.ceil(round(q * self.count, 6)))
         seen = 0
         bucket = 0
-        for bucket in sorted(self._counts):
-            seen += self._counts[bucket]
+        counts = self._counts()
+        for bucket in sorted(counts):
+            seen += counts[bucket]
             if seen >= rank:
                 break
         return bucket_value(bucket)
 
     def max(self) -> int | None:
         """The largest recorded value to the layout's precision; None when nothing was recorded."""
-        return bucket_value(max(self._counts)) if self._counts else None
+        return bucket_value(max(self._counts())) if self.count else None
 
     def mean(self) -> float | None:
         """The mean, from the midpoints of the buckets; None when nothing was recorded."""
         if self.count == 0:
             return None
-        return sum(bucket_value(bucket) * n for bucket, n in self._counts.items()) / self.count
+        return sum(bucket_value(bucket) * n for bucket, n in self._counts().items()) / self.count
 
     def count_above(self, value: int) -> int:
         """How many recorded values lie in a higher bucket than `value`."""
         limit = bucket_of(value)
-        return sum(n for bucket, n in self._counts.items() if bucket > limit)
+        return sum(n for bucket, n in self._counts().items() if bucket > limit)
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Histogram) and self._counts == other._counts
+        return isinstance(other, Histogram) and self._counts() == other._counts()
 
     __hash__ = None  # type: ignore[assignment]  # mutable
 
     def __repr__(self) -> str:
-        return f"Histogram(count={self.count}, buckets={len(self._counts)})"
+        return f"Histogram(count={self.count}, buckets={len(self._counts())})"

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from resilience.metrics.fold import LoadTable
+from resilience.metrics.gathered import middle_ns
 
 WINDOW_IN_W = 20.0
 LEAST_N = 5.0
@@ -56,10 +57,11 @@ def littles_law(
 def _mean_in_flight(messages: list[Mapping[str, Any]], load: str, start_s: float, end_s: float) -> float:
     """The workers' means over the seconds whose middle lies in the window, added up over the workers."""
     epoch = max((message["epoch_ns"] for message in messages if message.get("kind") == "end"), default=0)
-    means: dict[int, list[float]] = {}
+    means: dict[int, list[tuple[int, float]]] = {}
     for message in messages:
         if message.get("kind") == "worker":
-            middle_s = (message["t"] - epoch) / 1e9 - 0.5
+            middle_s = (middle_ns(message) - epoch) / 1e9
             if start_s <= middle_s < end_s:
-                means.setdefault(message["worker"], []).append(message["in_flight_mean"].get(load, 0.0))
-    return sum(sum(of) / len(of) for of in means.values())
+                mean = message["in_flight_mean"].get(load, 0.0)
+                means.setdefault(message["worker"], []).append((message.get("n", 1), mean))
+    return sum(sum(n * mean for n, mean in of) / sum(n for n, _ in of) for of in means.values())

@@ -9,6 +9,7 @@ The gates, each with its reason in words when it is not met:
   than that is not significantly above 1 % (a p99 of two hundred operations is its second largest: noise);
 - for herds, first to last write within HERD_SPREAD_MS;
 - in judged phases each worker used less than CPU_SHARE of a core, and never more than FD_SHARE of its file descriptors;
+- of a cluster's workers, none heard the start after the epoch or kept the runner waiting for an answer;
 - the law of conservation: offered = sum over the categories, in every phase and second, and offered = scheduled overall.
 
 What it deliberately does not do: weigh one gate against another.
@@ -20,7 +21,9 @@ from itertools import pairwise
 from typing import Any
 
 from resilience.load.model import PhaseWindow
+from resilience.metrics.clocks import clock_notes, worker_clocks
 from resilience.metrics.fold import LoadTable
+from resilience.metrics.gathered import middle_ns
 from resilience.metrics.outcomes import DROPPED, UNFINISHED
 from resilience.metrics.shares import wilson_interval
 
@@ -63,6 +66,8 @@ class Validity:
     stall_ms: dict[str, float] = field(default_factory=dict)
     """By worker: the longest time in which it did not run when it should have."""
     conservation: bool = True
+    clocks: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """By worker elsewhere: by how much its clock was ahead and what error is left, ms."""
 
     def to_json(self) -> dict[str, Any]:
         """The judgement as JSON-able values."""
@@ -90,7 +95,8 @@ def judge_validity(
         herd_spread_ms=evidence.herds(ends),
         stall_ms=evidence.silences(ends),
         conservation=evidence.conservation(ends),
-        notes=(*evidence.drops(), *evidence.retransmitted_connects()),
+        notes=(*evidence.drops(), *evidence.retransmitted_connects(), *clock_notes(evidence.clocks)),
+        clocks={str(clock.worker): clock.to_json() for clock in evidence.clocks},
         # Evaluated last: each of the above adds its reasons.
         reasons=tuple(evidence.reasons),
         valid=not evidence.reasons,
@@ -116,6 +122,8 @@ class _Evidence:
         self.messages = messages
         self._phases = phases
         self._judged = [phase for phase in phases if phase.judge]
+        self.clocks = worker_clocks(messages)
+        self._names = {m["worker"]: f" ({m['name']})" for m in messages if m.get("name")}
         self.reasons: list[str] = []
 
     def starts(self) -> dict[str, dict[str, float]]:
@@ -161,29 +169,31 @@ class _Evidence:
             load: max(max(stamps) - min(stamps) for stamps in waves.values()) / 1e6
             for load, waves in writes.items()
         }
+        # First and last write may be of two workers, each of whose clocks is wrong by something within its error.
+        doubt = max((clock.width_ns for clock in self.clocks), default=0) / 1e6
         for load, spread in spreads.items():
-            if spread > HERD_SPREAD_MS:
+            if spread + doubt > HERD_SPREAD_MS:
+                doubtful = f", give or take {doubt:.0f} ms of the workers' clocks," if doubt else ""
                 self.reasons.append(
-                    f"load {load}: the herd was spread over {spread:.0f} ms from its first to its last request "
+                    f"load {load}: the herd was spread over {spread:.0f} ms{doubtful} from its first to its last request "
                     f"(at most {HERD_SPREAD_MS:.0f} ms)"
                 )
         return spreads
 
     def cpu(self, ends: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, float]]:
         epoch = max((end["epoch_ns"] for end in ends), default=None)
-        shares: dict[str, dict[str, list[float]]] = {}
+        shares: dict[str, dict[str, list[tuple[int, float]]]] = {}
         if epoch is None:
             return {}
         for report in self._reports():
-            # A report covers the second before it.
-            middle = report["t"] - epoch - _SECOND_NS / 2
+            middle = middle_ns(report) - epoch
             for phase in self._judged:
                 if phase.start_ns <= middle < phase.end_ns:
-                    shares.setdefault(str(report["worker"]), {}).setdefault(phase.name, []).append(
-                        report["cpu"]
-                    )
+                    of_worker = shares.setdefault(str(report["worker"]), {})
+                    of_worker.setdefault(phase.name, []).append((report.get("n", 1), report["cpu"]))
         means = {
-            w: {name: sum(of) / len(of) for name, of in by_phase.items()} for w, by_phase in shares.items()
+            w: {name: sum(n * cpu for n, cpu in of) / sum(n for n, _ in of) for name, of in by_phase.items()}
+            for w, by_phase in shares.items()
         }
         for worker, by_phase in means.items():
             for name, mean in by_phase.items():
@@ -208,28 +218,35 @@ class _Evidence:
     def silences(self, ends: Sequence[Mapping[str, Any]]) -> dict[str, float]:
         for message in self.messages:
             if message.get("kind") == "lost":
-                self.reasons.append(f"worker {message['worker']} was lost (exit {message['exit']})")
-        seen: dict[int, list[int]] = {}
+                exit_ = "" if message["exit"] is None else f" (exit {message['exit']})"
+                self.reasons.append(f"{self._who(message['worker'])} was lost{exit_}")
+            elif message.get("kind") == "late":
+                late = f"{self._who(message['worker'])} was {message['late_ns'] / 1e6:.0f} ms late"
+                self.reasons.append(f"{late}: {message['why']}")
+        seen: dict[int, list[tuple[int, int]]] = {}
         stalls: dict[str, float] = {}
+        gaps: dict[int, int] = {}
         for report in self._reports():
             worker = report["worker"]
-            seen.setdefault(worker, []).append(report["t"])
+            seen.setdefault(worker, []).append((report.get("from_t", report["t"]), report["t"]))
+            gaps[worker] = max(gaps.get(worker, 0), report.get("gap_ns", 0))
             stalls[str(worker)] = max(stalls.get(str(worker), 0.0), report.get("stall_ns", 0) / 1e6)
         for end in ends:
-            seen.setdefault(end["worker"], []).extend((end["epoch_ns"], end["t"]))
+            seen.setdefault(end["worker"], []).extend((t, t) for t in (end["epoch_ns"], end["t"]))
             stalls[str(end["worker"])] = max(
                 stalls.get(str(end["worker"]), 0.0), end.get("stall_ns", 0) / 1e6
             )
         for worker, stamps in seen.items():
             stamps.sort()
-            silence = max((b - a for a, b in pairwise(stamps)), default=0) / _SECOND_NS
+            between = max((later - earlier for (_, earlier), (later, _) in pairwise(stamps)), default=0)
+            silence = max(between, gaps.get(worker, 0)) / _SECOND_NS
             if silence > SILENCE_S:
                 self.reasons.append(
-                    f"worker {worker} was silent for {silence:.1f} s (at most {SILENCE_S:.0f} s)"
+                    f"{self._who(worker)} was silent for {silence:.1f} s (at most {SILENCE_S:.0f} s)"
                 )
             elif stalls.get(str(worker), 0.0) > STALL_S * 1e3:
                 self.reasons.append(
-                    f"worker {worker} did not run for {stalls[str(worker)]:.0f} ms at a stretch"
+                    f"{self._who(worker)} did not run for {stalls[str(worker)]:.0f} ms at a stretch"
                 )
         if not ends and self._scheduled:
             self.reasons.append("no worker reported the end of its load")
@@ -287,6 +304,10 @@ class _Evidence:
                     "the target's queue of waiting connections overflowed (its listen backlog is too short for this)"
                 )
         return tuple(notes)
+
+    def _who(self, worker: int) -> str:
+        """A worker by its number, and by its place where that is not this machine."""
+        return f"worker {worker}{self._names.get(worker, '')}"
 
     def _reports(self) -> list[Mapping[str, Any]]:
         return [message for message in self.messages if message.get("kind") == "worker"]

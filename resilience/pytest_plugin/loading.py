@@ -16,6 +16,7 @@ from resilience.load.model import PhaseWindow, RateSegment, Shape, Stream
 from resilience.load.requests import HttpRequest, Request
 from resilience.load.schedule import count, end_ns
 from resilience.metrics.fold import LoadTable
+from resilience.metrics.gathered import Gathered
 from resilience.metrics.spike_metrics import SpikeLoadMetrics
 from resilience.metrics.validity import LAG_MS, judge_validity
 from resilience.pytest_plugin.errors import ChaosSetupError, InvalidRun
@@ -106,7 +107,11 @@ class LoadHandle:
             offered = table.bin(self.name).counts["offered"]
             messages = _cut_short(messages, offered)
         validity = judge_validity(table, {self.name: {PHASE: due}}, messages, phases)
-        return SpikeLoadMetrics(self.name, phases, table, validity, messages)
+        gathered = Gathered(phases)
+        gathered.begin(self.epoch_ns)
+        for message in messages:
+            gathered.take(message)
+        return SpikeLoadMetrics.of(self.name, phases, gathered, validity)
 
     def seconds_at(self, at_ns: int) -> float:
         """Seconds since this load's first request was due."""

@@ -70,3 +70,21 @@ def test_histogram_quantile_is_the_ranked_value(values, q):
     rank = max(1, int(np.ceil(round(q * len(values), 6))))
     exact = sorted(values)[rank - 1]
     assert abs(histogram.quantile(q) - exact) <= 0.001 * exact
+
+
+@given(st.lists(st.lists(VALUES, max_size=20), max_size=4))
+def test_histogram_compact_is_the_same_histogram(parts):
+    """Compact or not, at whatever moment: the same counts, quantiles and extremes, and counting goes on."""
+    plain, compact = Histogram(), Histogram()
+    for part in parts:
+        plain.record_all(part)
+        compact.record_all(part)
+        compact.compact()
+        assert compact == plain
+        assert compact.to_json() == plain.to_json()
+        assert [compact.quantile(q) for q in (0.0, 0.5, 1.0)] == [plain.quantile(q) for q in (0.0, 0.5, 1.0)]
+        assert (compact.max(), compact.mean(), compact.count) == (plain.max(), plain.mean(), plain.count)
+        assert compact.count_above(1000) == plain.count_above(1000)
+    compact.add(plain)
+    plain.add(plain)
+    assert compact == plain

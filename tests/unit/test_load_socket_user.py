@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from resilience.load import socket_user
 from resilience.load.model import PhaseWindow, Stream
 from resilience.load.recorder import Recorder
 from resilience.load.requests import WebSocketRequest
@@ -134,3 +135,30 @@ async def test_user_whose_stay_ends_in_an_error_leaves_its_note(speak: Speak) ->
     (note,) = recorder.notes
     assert (note["lost"], note["code"]) == (True, None)
     assert not user.connected
+
+
+async def test_user_numbers_every_socket_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A return that is not welcomed leaves a note as any socket does, under a number of its own; only welcomed ones are reconnects."""
+    said = iter((['{"type": "hello"}'], ['{"type": "who?"}'], [], ['{"type": "hello"}']))
+
+    async def opened(*_: object, **__: object) -> Spoken:
+        return Spoken(next(said))
+
+    monkeypatch.setattr(Link, "open", opened)
+    monkeypatch.setattr(socket_user, "_LEAST_WAIT_NS", 0)
+    welcome = (("type", '"hello"'),)
+    request = WebSocketRequest(
+        "ws://h/", welcome=True, welcome_json=welcome, hold_ns=S, reconnect_ns=0, record=True
+    )
+    _, recorder = stream(request)
+    user = user_of(request, recorder)
+    await user.open()
+    await user.greet()
+    assert not await user.stay(monotonic_ns() + 60 * S)
+    assert await user.come_back(monotonic_ns() + 60 * S)
+    assert not await user.stay(monotonic_ns() + 60 * S)
+    assert [note["again"] for note in recorder.notes] == [0, 1, 2, 3]
+    assert [note["welcomed"] is not None for note in recorder.notes] == [True, False, False, True]
+    counted = [message["n"] for message in recorder.figures.drain()]
+    assert sum(n.get("reconnects", 0) for n in counted) == 1
+    assert sum(n.get("opened", 0) for n in counted) == sum(n.get("lost", 0) for n in counted) == 4

@@ -74,6 +74,16 @@ def provide_images(engine: Engine, folder: Path, environ: Mapping[str, str], scr
     return images
 
 
+def provide_own_image(engine: Engine, environ: Mapping[str, str], scratch: Path) -> str:
+    """The image of our own services alone, likewise: it has tap and proxy, too. StackError if it cannot be had."""
+    own = environ.get(OWN_VARIABLE)
+    if not own:
+        return _build_own(engine, compose_folder(), environ, scratch)
+    if engine.image_id(own) is None:
+        engine.pull(own, OWN_VARIABLE)
+    return own
+
+
 def _build_own(engine: Engine, folder: Path, environ: Mapping[str, str], context: Path) -> str:
     found = _BASE.search((folder / "Dockerfile").read_text())
     assert found is not None  # our own file has it

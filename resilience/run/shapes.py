@@ -129,7 +129,9 @@ _WORKERS: Final[Mapping[str, tuple[Shape, Shape]]] = {
         {"worker": _whole, "load": _text, "t": _whole, "epoch_ns": _whole, "scheduled": _whole},
         {"stall_ns": _number, "herd_writes": _or_none(_waves)},
     ),
-    "lost": ({"worker": _whole, "exit": _or_none(_whole)}, {}),
+    "lost": ({"worker": _whole, "exit": _or_none(_whole)}, {"name": _text}),
+    "late": ({"worker": _whole, "late_ns": _whole, "why": _text}, {"name": _text}),
+    "clock": ({"worker": _whole, "shift_ns": _whole, "error": _interval, "jumps": _whole}, {"name": _text}),
 }
 _WIRE: Final[Mapping[str, tuple[Shape, Shape]]] = {
     "arrival": ({"n": _whole, "at": _time}, {"id": _or_none(_text)}),

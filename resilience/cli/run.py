@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from resilience.cli.clusters import check_cluster
 from resilience.cli.history import remember
 from resilience.cli.jobs import Job, run_jobs
 from resilience.cli.live import live_page
@@ -58,7 +59,21 @@ def run(
     seed: Annotated[
         int | None, typer.Option(help="Seed of every random choice; drawn when not given.")
     ] = None,
-    workers: Annotated[int, typer.Option(min=1, max=256, help="Load worker processes.")] = 2,
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            max=4096,
+            help="Load worker processes (default: 2; with --cluster one for each dask worker).",
+        ),
+    ] = None,
+    cluster: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ADDRESS",
+            help="A dask scheduler, such as tcp://host:8786, whose workers drive the load instead of this machine.",
+        ),
+    ] = None,
     jobs: Annotated[
         int, typer.Option(min=1, max=64, help="Plans at the same time, each with a lab of its own.")
     ] = 1,
@@ -87,6 +102,7 @@ def run(
     # Every plan is loaded before the first one runs: a typo in the last must not cost the time of the others.
     loaded = [load_or_exit(name, overlays=overlay or (), settings=setting or ()) for name in names]
     place = placed(stack, target, fallback, dry_run=dry_run, notice=notice)
+    check_cluster(cluster, jobs)
     for plan in loaded:
         check_stack(plan, place)
     if dry_run:
@@ -94,7 +110,10 @@ def run(
             print_timeline(plan.timeline)
         return
     chosen_seed = random.SystemRandom().getrandbits(32) if seed is None else seed
-    words = Words(place, chosen_seed, workers, strict, tuple(overlay or ()), tuple(setting or ()), out)
+    stripes = workers or (0 if cluster else 2)
+    words = Words(
+        place, chosen_seed, stripes, strict, tuple(overlay or ()), tuple(setting or ()), out, cluster or ""
+    )
     with Signals() as signals:
         if jobs > 1 and len(names) > 1:
             check_jobs(place, live=live)
@@ -136,6 +155,7 @@ def _options(loaded: LoadedPlan, words: Words, name: str) -> RunOptions:
         seed=words.seed,
         run_id=run_id,
         workers=words.workers,
+        cluster=words.cluster,
         strict=words.strict,
         command=words.shown(name),
     )

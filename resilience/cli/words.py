@@ -35,6 +35,7 @@ class Words:
     overlays: tuple[Path, ...]
     settings: tuple[str, ...]
     out: Path
+    cluster: str = ""
 
     def again(self, name: str) -> tuple[str, ...]:
         """The words after `chaos-spike run`, as they are."""
@@ -52,6 +53,8 @@ class Words:
     def _words(self, name: str, place: list[str], settings: tuple[str, ...]) -> list[str]:
         words = [name, *place, "--seed", str(self.seed)]
         words += ["--strict"] if self.strict else []
+        words += ["--cluster", str(redact(self.cluster))] if self.cluster else []
+        words += ["--workers", str(self.workers)] if self.cluster and self.workers else []
         words += [word for path in self.overlays for word in ("--overlay", str(path))]
         return words + [word for each in settings for word in ("--set", each)]
 

@@ -54,7 +54,7 @@ def describe_environment(system: System, **run: Any) -> dict[str, Any]:
         "memory_bytes": psutil.virtual_memory().total,
         "load_average": list(os.getloadavg()),
         "lab": lab_variables(os.environ) if system.stack in _LABS else {},
-        "shared_host": system.stack in _LABS or _on_loopback(system.base_url),
+        "shared_host": system.stack in _LABS or on_loopback(system.base_url),
         "packages": {name: version for name in _PACKAGES if (version := _version(name))},
         "git_revision": _git_revision(),
     }
@@ -79,7 +79,8 @@ def _without_users(value: Any) -> Any:
     return str(redact(value)).replace(f"://{REDACTED}@", "://redacted@")
 
 
-def _on_loopback(url: str) -> bool:
+def on_loopback(url: str) -> bool:
+    """Whether only this machine can reach an address."""
     host = urlsplit(url).hostname or ""
     return host in {"localhost", "::1"} or host.startswith("127.")
 

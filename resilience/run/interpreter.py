@@ -31,13 +31,14 @@ from faults.errors import FaultError, FaultUnhealed
 from faults.redact import redact
 from faults.session import FaultSession
 from resilience.lab.system import Stack, StackError, System
+from resilience.load.cluster import ClusterEngine
 from resilience.load.engine import EngineError, LoadEngine
 from resilience.load.stimulus_driver import StimulusError
 from resilience.plan import LoadedPlan, Operation
 from resilience.run.abort import AbortWatch
 from resilience.run.clock import now_ns, sleep_until
 from resilience.run.ending import Ending
-from resilience.run.environment import describe_environment
+from resilience.run.environment import describe_environment, on_loopback
 from resilience.run.faulting import blast_radius, nemesis_for
 from resilience.run.observing import Observation, observe
 from resilience.run.record import RecordError, RunRecorder
@@ -55,6 +56,7 @@ DRAIN_MARGIN_S = 5.0
 """How much longer than the longest time-out the load may take to drain."""
 
 Listener = Callable[[dict[str, Any]], None]
+Engine = LoadEngine | ClusterEngine
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +68,9 @@ class RunOptions:
     seed: int
     run_id: str
     workers: int = 2
+    """Of a cluster's 0 means all."""
+    cluster: str = ""
+    """The address of a dask scheduler whose workers drive the load; empty: processes of this machine do."""
     strict: bool = False
     command: str = ""
 
@@ -203,7 +208,7 @@ class _Run:
         ):
             if engine is not None:
                 await self.stop.unless(engine.prepare())
-            self.epoch_ns = now_ns() + LEAD_NS
+            self.epoch_ns = now_ns() + getattr(engine, "lead_ns", LEAD_NS)
             self._tell("run", state="epoch", epoch_ns=self.epoch_ns)
             if engine is not None:
                 await engine.start(self.epoch_ns)
@@ -281,12 +286,12 @@ class _Run:
                 # The workers carry the schedule; `heal_all` runs when this loop has ended, however it ends.
                 pass
 
-    async def _drain(self, engine: LoadEngine | None, observation: Observation) -> None:
+    async def _drain(self, engine: Engine | None, observation: Observation) -> None:
         if engine is not None:
             await self._drain_load(engine)
         await observation.drain()
 
-    async def _drain_load(self, engine: LoadEngine) -> None:
+    async def _drain_load(self, engine: Engine) -> None:
         longest_s = max(stream.call.timeout for stream in self.plan.load.values()) / 1e9
         finishing = asyncio.ensure_future(engine.finish(longest_s + DRAIN_MARGIN_S))
         try:
@@ -297,15 +302,25 @@ class _Run:
         finally:
             await cancelled(finishing)
 
-    def _engine(self, system: System) -> contextlib.AbstractAsyncContextManager[LoadEngine | None]:
+    def _engine(self, system: System) -> contextlib.AbstractAsyncContextManager[Engine | None]:
         if not self.plan.load:
             return contextlib.nullcontext()
-        return LoadEngine(
-            load_streams(self.plan, self.timeline, system.base_url, self.options.seed, system.addresses),
-            load_phases(self.timeline),
-            workers=self.options.workers,
-            run_id=self.options.run_id,
+        streams = load_streams(
+            self.plan, self.timeline, system.base_url, self.options.seed, system.addresses
+        )
+        phases, options = load_phases(self.timeline), self.options
+        if not options.cluster:
+            return LoadEngine(
+                streams, phases, workers=options.workers, run_id=options.run_id, on_message=self._message
+            )
+        return ClusterEngine(
+            streams,
+            phases,
+            address=options.cluster,
+            workers=options.workers,
+            run_id=options.run_id,
             on_message=self._message,
+            this_host=on_loopback(system.base_url),
         )
 
     @contextlib.asynccontextmanager
@@ -338,6 +353,7 @@ class _Run:
                 seed=self.options.seed,
                 run_id=self.options.run_id,
                 workers=self.options.workers,
+                cluster=redact(self.options.cluster),
                 strict=self.options.strict,
                 command=self.options.command,
             ),

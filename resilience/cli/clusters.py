@@ -1,0 +1,30 @@
+"""`--cluster`: what can be said of the address of a dask scheduler before anything is started."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from urllib.parse import urlsplit
+
+from resilience.cli.scenarios import fail_usage
+
+_SCHEMES = ("tcp", "tls", "ws", "wss")
+
+
+def check_cluster(address: str | None, jobs: int) -> None:
+    """Exit with 2 where no load can be driven from a cluster of this address."""
+    if address is None:
+        return
+    try:
+        parts = urlsplit(address)
+        complete = parts.scheme in _SCHEMES and parts.hostname and parts.port
+    except ValueError:  # a port that is none
+        complete = False
+    if not complete:
+        fail_usage(
+            f"--cluster {address!r} is no address of a dask scheduler; write it as the scheduler does, "
+            "for example tcp://10.0.0.5:8786"
+        )
+    if jobs > 1:
+        fail_usage("--cluster gives each of its workers one stripe of one run; leave it or --jobs out")
+    if find_spec("distributed") is None:
+        fail_usage("--cluster needs dask: pip install 'chaos-spike[cluster]'")

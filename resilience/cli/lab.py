@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
+from pathlib import Path
 from typing import Annotated, NoReturn
 
 import typer
 
+from resilience.cli.scenarios import fail_usage, load_or_exit
 from resilience.run.ending import EXIT_CODES, Verdict
 
 lab_app = typer.Typer(no_args_is_help=True, help="Start and stop the reference system by hand.")
@@ -19,21 +21,38 @@ PortList = Annotated[
 @lab_app.command("up")
 def up(
     port: PortList = None,
-    gateways: Annotated[int, typer.Option(min=1, max=16, help="Gateway processes.")] = 2,
+    gateways: Annotated[
+        int | None, typer.Option(min=1, max=16, help="Gateway processes (default: the plan's, else 2).")
+    ] = None,
     breaker: Annotated[
         str | None, typer.Option(help="purgatory, aiobreaker, circuitbreaker, hyx or none.")
     ] = None,
+    plan: Annotated[
+        str | None, typer.Option(help="A plan, file or built-in: the lab becomes what its `lab:` asks for.")
+    ] = None,
+    overlay: Annotated[list[Path] | None, typer.Option(help="A YAML file laid over the plan.")] = None,
+    setting: Annotated[
+        list[str] | None, typer.Option("--set", help="KEY=VALUE in the plan, such as lab.settings.db_pool=4.")
+    ] = None,
 ) -> None:
     """Start the lab in the background and print its addresses."""
+    from resilience.cli.stacks import lab_options
     from resilience.lab.detached import lab_up
-    from resilience.lab.embedded import options_from
-    from resilience.lab.system import StackError
+    from resilience.lab.system import NOTICE, StackError
+    from resilience.run.probes import AUTOSCALER
 
+    # Any plan of the lab as it is will do to lay settings over.
+    wanted = load_or_exit(plan or "breaker", overlays=overlay or (), settings=setting or ()).plan.lab
+    if wanted is None:
+        fail_usage(f"{plan} is not written for the lab: it has no `lab:` that could be started")
     try:
-        chosen = replace(options_from(gateways=gateways, breaker=breaker), ports=_ports(port or []))
-        system = asyncio.run(lab_up(chosen))
+        given = {"gateways": gateways, "breaker": breaker}
+        asked = wanted.model_copy(update={key: value for key, value in given.items() if value is not None})
+        system = asyncio.run(lab_up(replace(lab_options(asked), ports=_ports(port or []))))
     except StackError as error:
         _fail(error)
+    if NOTICE in system.facts:
+        typer.echo(f"chaos-spike: {system.facts[NOTICE]}", err=True)
     typer.echo(f"gateway   {system.base_url}")
     for name, point in system.proxies.items():
         typer.echo(
@@ -42,7 +61,9 @@ def up(
     for instance in system.instances:
         if instance.admin_url is not None:
             typer.echo(f"{instance.name:<9} admin {instance.admin_url}")
-    typer.echo("run a plan against it: chaos-spike run breaker --target lab")
+    if AUTOSCALER in system.facts:
+        typer.echo(f"scaling   {system.facts[AUTOSCALER]}/scaling")
+    typer.echo(f"run a plan against it: chaos-spike run {plan or 'breaker'} --target lab")
     typer.echo("stop it with: chaos-spike lab down")
 
 

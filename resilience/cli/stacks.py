@@ -7,16 +7,14 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from resilience.lab.autoscaler import AutoscalePolicy
-from resilience.lab.broken import VARIABLE, WAYS, broken_from
-from resilience.lab.embedded import EmbeddedStack, lab_environ
+from resilience.lab.broken import said_of_broken
+from resilience.lab.embedded import EmbeddedStack, lab_environ, options_from
 from resilience.lab.external import ExternalStack
+from resilience.lab.options import LabOptions
 from resilience.lab.settings import SettingsError
-from resilience.lab.system import Instance, ProxyPoint, Stack, StackError, System
-from resilience.plan.schema import External, Plan
+from resilience.lab.system import NOTICE, Instance, ProxyPoint, Stack, StackError, System
+from resilience.plan.schema import External, Lab, Plan
 from resilience.plan.stimuli import scripted_proxies
-
-NOTICE = "notice"
-"""The fact of a system that verdict, console and page say before anything else."""
 
 
 def make_stack(kind: str, plan: Plan, target: System | None = None, notice: str = "") -> Stack:
@@ -33,30 +31,33 @@ def make_stack(kind: str, plan: Plan, target: System | None = None, notice: str 
 
 def _broken(environ: Mapping[str, str]) -> str:
     try:
-        names = sorted(broken_from(environ))
+        return said_of_broken(environ)
     except SettingsError as error:
         raise StackError(str(error)) from error
-    ways = "; ".join(WAYS[name] for name in names)
-    return f"the lab is broken on purpose ({VARIABLE}={','.join(names)}): {ways}." if names else ""
+
+
+def lab_options(lab: Lab) -> LabOptions:
+    """What a plan asks of the embedded lab, over what the environment says."""
+    scaled = lab.autoscale
+    policy = None if scaled is None else AutoscalePolicy(scaled.most, scaled.per_gateway, least=lab.gateways)
+    return options_from(
+        gateways=lab.gateways, breaker=lab.breaker, settings=lab.settings.given(), autoscale=policy
+    )
 
 
 def _made(kind: str, plan: Plan, target: System | None) -> Stack:
     if kind == "external":
         return ExternalStack(external_system(plan, target), correlate=scripted_proxies(plan))
-    lab = plan.lab
-    gateways, breaker = (lab.gateways, lab.breaker) if lab else (2, None)
-    settings, scaled = (lab.settings.given(), lab.autoscale) if lab else ({}, None)
+    lab = plan.lab or Lab()
     if kind == "compose":
-        if scaled is not None:
+        if lab.autoscale is not None:
             raise StackError("only the embedded lab has an autoscaler: run this plan with --stack embedded")
         # Not before it is asked for: Docker's client takes a while to import.
         from resilience.lab.compose.stack import ComposeStack
 
-        return ComposeStack(
-            gateways=gateways, breaker=breaker, environ={**os.environ, **lab_environ(settings)}
-        )
-    policy = None if scaled is None else AutoscalePolicy(scaled.most, scaled.per_gateway, least=gateways)
-    return EmbeddedStack(gateways=gateways, breaker=breaker, settings=settings, autoscale=policy)
+        environ = {**os.environ, **lab_environ(lab.settings.given())}
+        return ComposeStack(gateways=lab.gateways, breaker=lab.breaker, environ=environ)
+    return EmbeddedStack(lab_options(lab))
 
 
 def external_system(plan: Plan, target: System | None) -> System:

@@ -37,6 +37,13 @@ WAYS: Final[Mapping[str, str]] = {
 """Every way in which the lab can be broken, and what is then wrong with it."""
 
 
+def said_of_broken(environ: Mapping[str, str]) -> str:
+    """What is to be said, before anything else, of a lab with these variables; empty for one as it is."""
+    names = sorted(broken_from(environ))
+    ways = "; ".join(WAYS[name] for name in names)
+    return f"the lab is broken on purpose ({VARIABLE}={','.join(names)}): {ways}." if names else ""
+
+
 def broken_from(environ: Mapping[str, str]) -> frozenset[str]:
     """The breakages that are asked for; SettingsError for one that there is not."""
     names = frozenset(name for name in environ.get(VARIABLE, "").replace(" ", "").split(",") if name)

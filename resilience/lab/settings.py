@@ -12,6 +12,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from faults.redact import redact
+
 PREFIX = "CHAOS_SPIKE_LAB_"
 BREAKER_VARIABLE = f"{PREFIX}BREAKER"
 DEFAULT_BREAKER = "purgatory"
@@ -19,6 +21,12 @@ DEFAULT_BREAKER = "purgatory"
 
 class SettingsError(ValueError):
     """An environment variable is missing or makes no sense."""
+
+
+def lab_variables(environ: Mapping[str, str]) -> dict[str, str]:
+    """The variables that are set for the lab, by their names and without secrets; an empty one is not set."""
+    found = {key: value for key, value in sorted(environ.items()) if key.startswith(PREFIX) and value}
+    return {key: str(value) for key, value in redact(found).items()}
 
 
 def _text(environ: Mapping[str, str], name: str, default: str | None = None) -> str:

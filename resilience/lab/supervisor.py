@@ -25,16 +25,18 @@ import signal
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from resilience.lab.assembly import Assembly
+from resilience.lab.broken import said_of_broken
 from resilience.lab.handshake import STOP, error_line, ready_line
 from resilience.lab.identity import ProcessId
 from resilience.lab.options import LabOptions
 from resilience.lab.priority import give_way
-from resilience.lab.system import StackError
+from resilience.lab.settings import BreakerSettings, lab_variables
+from resilience.lab.system import LAB_FACT, NOTICE, StackError
 
 LOG = logging.getLogger("chaos_spike.lab")
 
@@ -99,6 +101,9 @@ async def supervise(orders: Orders) -> int:
         leaving.cancel()
         _say(error_line(str(error)), None)
         return 1
+    if orders.detached:
+        # Whoever runs a plan against it later knows only what the state file says.
+        system = replace(system, facts={**system.facts, **_told(orders.options)})
     try:
         _say(ready_line(system), orders.state_file)
         await leaving
@@ -113,6 +118,15 @@ async def supervise(orders: Orders) -> int:
         if orders.state_file is not None:
             orders.state_file.unlink(missing_ok=True)
     return 0
+
+
+def _told(options: LabOptions) -> dict[str, str]:
+    """What this lab was started with, and that it is broken if it is."""
+    usual = BreakerSettings().to_environ()
+    breaker = {key: value for key, value in options.breaker.to_environ().items() if value != usual[key]}
+    environ = {**os.environ, **breaker, **options.environ}
+    said = said_of_broken(environ)
+    return {LAB_FACT: json.dumps(lab_variables(environ)), **({NOTICE: said} if said else {})}
 
 
 def _say(line: dict[str, Any], state_file: Path | None) -> None:

@@ -17,6 +17,11 @@ from typing import Any, Protocol
 
 SYSTEM_VERSION = 1
 
+NOTICE = "notice"
+"""The fact of a system that verdict, console and page say before anything else."""
+LAB_FACT = "lab"
+"""The fact of a lab that `lab up` started: the variables and settings it was started with, as a JSON object."""
+
 
 class StackError(Exception):
     """A stack could not be brought up (or down): one message that says what is wrong and the way out."""
@@ -103,6 +108,11 @@ class LocalProcess:
     def to_json(self) -> dict[str, Any]:
         """All fields, by name."""
         return {"pid": self.pid, "ready": self.ready, "revive": list(self.revive)}
+
+    @property
+    def control(self) -> str:
+        """Where its supervisor tells and starts processes (revival.py): the word of the command that is before its name."""
+        return self.revive[-2]
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> LocalProcess:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import platform
 import subprocess
 import sys
-from collections.abc import Mapping
 from datetime import UTC, datetime
 from importlib import metadata
 from typing import Any
@@ -15,8 +15,8 @@ from urllib.parse import urlsplit
 import psutil
 
 from faults.redact import REDACTED, redact
-from resilience.lab.settings import PREFIX
-from resilience.lab.system import System
+from resilience.lab.settings import lab_variables
+from resilience.lab.system import LAB_FACT, System
 
 _PACKAGES = (
     "chaos-spike",
@@ -33,10 +33,12 @@ _LABS = ("embedded", "compose")
 """Stacks that are our own lab, on this host, and read the lab's variables."""
 
 
-def lab_variables(environ: Mapping[str, str]) -> dict[str, str]:
-    """The variables that are set for the lab, by their names and without secrets; an empty one is not set."""
-    found = {key: value for key, value in sorted(environ.items()) if key.startswith(PREFIX) and value}
-    return {key: str(value) for key, value in redact(found).items()}
+def lab_told(system: System) -> dict[str, str]:
+    """The variables of the lab: of one of this run, ours; of one that `lab up` started, those that it was started with."""
+    if system.stack in _LABS:
+        return lab_variables(os.environ)
+    told = json.loads(system.facts.get(LAB_FACT, "{}"))
+    return lab_variables(told) if isinstance(told, dict) else {}
 
 
 def describe_environment(system: System, **run: Any) -> dict[str, Any]:
@@ -53,7 +55,7 @@ def describe_environment(system: System, **run: Any) -> dict[str, Any]:
         "cpu": _cpu_model(),
         "memory_bytes": psutil.virtual_memory().total,
         "load_average": list(os.getloadavg()),
-        "lab": lab_variables(os.environ) if system.stack in _LABS else {},
+        "lab": lab_told(system),
         "shared_host": system.stack in _LABS or on_loopback(system.base_url),
         "packages": {name: version for name in _PACKAGES if (version := _version(name))},
         "git_revision": _git_revision(),

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from run_sample import PLAN, record
 
-from resilience.cli.stacks import NOTICE, make_stack
+from resilience.cli.stacks import make_stack
 from resilience.lab.broken import VARIABLE, WAYS
 from resilience.lab.embedded import EmbeddedStack
 from resilience.lab.external import ExternalStack
-from resilience.lab.system import Instance, ProxyPoint, StackError, System
+from resilience.lab.system import LAB_FACT, NOTICE, Instance, ProxyPoint, StackError, System
 from resilience.plan import load_text
 from resilience.run.environment import describe_environment
 from resilience.run.judge import judge_record
@@ -67,6 +68,18 @@ def test_environment_records_how_a_lab_of_ours_was_changed(monkeypatch: pytest.M
     assert "CHAOS_SPIKE_LAB_BREAKER" not in lab
     assert "s3cret" not in lab["CHAOS_SPIKE_LAB_JWT_SECRET"]
     assert describe_environment(SYSTEM)["lab"] == {}
+
+
+def test_environment_records_how_a_lab_that_was_up_was_changed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What `lab up` was started with counts, not what this run's own variables say; what is no such word is left out."""
+    monkeypatch.setenv("CHAOS_SPIKE_LAB_BROKEN", "pool-waits")
+    told = {"CHAOS_SPIKE_LAB_BROKEN": "leaks-sockets", "CHAOS_SPIKE_LAB_DB_POOL": "4", "PATH": "/bin"}
+    system = replace(SYSTEM, facts={LAB_FACT: json.dumps(told)})
+    assert describe_environment(system)["lab"] == {
+        "CHAOS_SPIKE_LAB_BROKEN": "leaks-sockets",
+        "CHAOS_SPIKE_LAB_DB_POOL": "4",
+    }
+    assert describe_environment(replace(SYSTEM, facts={LAB_FACT: "[]"}))["lab"] == {}
 
 
 async def test_verdict_says_first_that_the_lab_is_broken_on_purpose(monkeypatch: pytest.MonkeyPatch) -> None:

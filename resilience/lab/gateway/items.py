@@ -11,13 +11,14 @@ X-Cache: hit | miss | bypass. The version is in the body and in ETag.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from aiohttp import web
-from redis.asyncio import Redis
+from redis.asyncio import Connection, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
+from redis.exceptions import ConnectionError as CacheGone
 from redis.exceptions import RedisError
 
 from resilience.lab.gateway.context import CACHE_HEADER, bad_request, json_object, refusal
@@ -36,6 +37,21 @@ return 1
 """
 
 
+class _Connection(Connection):
+    """What uvloop raises when a connection has been closed meanwhile is no OSError: here it is what the client calls it."""
+
+    async def send_packed_command(
+        self,
+        command: bytes | str | Iterable[bytes],
+        check_health: bool = True,
+    ) -> None:
+        """As the client does it; ConnectionError for a connection that is closed."""
+        try:
+            await super().send_packed_command(command, check_health)
+        except RuntimeError as error:
+            raise CacheGone(f"closed before anything was sent: {error}") from error
+
+
 def cache_client(url: str, timeout_ms: int, *, blocking_reads: bool = False) -> Redis:
     """A client that gives up soon and never retries: its default of ten retries would hide an outage.
 
@@ -47,6 +63,7 @@ def cache_client(url: str, timeout_ms: int, *, blocking_reads: bool = False) -> 
         socket_connect_timeout=timeout_ms / 1000,
         retry=Retry(NoBackoff(), 0),
         max_connections=256,
+        connection_class=_Connection,
     )
 
 
@@ -76,15 +93,26 @@ class ItemCache:
             return None, True  # not an entry of ours; it will be overwritten
 
     async def put(self, item: Mapping[str, Any]) -> bool:
-        """Store unless a newer version is there; whether the cache could be asked."""
-        version = item["version"]
+        """Store unless a newer version is there; whether the cache could be asked.
+
+        A connection of the pool may have been cut in an outage that is over by now. It must not keep an older version there: asked again, once, on
+        one that is new.
+        """
         try:
-            await self._store(
-                keys=[f"item:{item['id']}"], args=[version, f"{version}:{json.dumps(item)}", self._ttl_ms]
-            )
+            try:
+                await self._store_newer(item)
+            except CacheGone:
+                await self._client.connection_pool.disconnect(inuse_connections=False)
+                await self._store_newer(item)
         except (RedisError, OSError, TimeoutError):
             return False
         return True
+
+    async def _store_newer(self, item: Mapping[str, Any]) -> None:
+        version = item["version"]
+        await self._store(
+            keys=[f"item:{item['id']}"], args=[version, f"{version}:{json.dumps(item)}", self._ttl_ms]
+        )
 
     async def reachable(self) -> bool:
         """Whether it answers right now."""

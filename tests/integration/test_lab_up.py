@@ -1,0 +1,61 @@
+"""`chaos-spike lab up`: the lab becomes what a plan asks for, and whoever runs against it later is told what it is."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import psutil
+import pytest
+from typer.testing import CliRunner
+
+from resilience.cli.main import app
+from resilience.cli.targets import target_system
+from resilience.lab.broken import VARIABLE
+from resilience.lab.system import LAB_FACT, NOTICE
+from resilience.run.environment import describe_environment
+from resilience.run.probes import AUTOSCALER
+
+pytestmark = pytest.mark.integration
+
+RUN = CliRunner()
+
+
+@pytest.fixture(autouse=True)
+def taken_down(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """A state directory of the test's own; no lab stays up."""
+    monkeypatch.setenv("CHAOS_SPIKE_STATE_DIR", str(tmp_path / "state"))
+    yield
+    assert RUN.invoke(app, ["lab", "down"]).exit_code == 0
+
+
+def test_lab_up_with_a_plan_is_the_lab_of_that_plan(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Gateways, settings and the autoscaler come from the plan and what is set over it; a broken lab says so from then on."""
+    monkeypatch.setenv(VARIABLE, "never-scales")
+    done = RUN.invoke(app, ["lab", "up", "--plan", "autoscale", "--set", "lab.settings.db_pool=3"])
+    assert done.exit_code == 0, done.output
+    monkeypatch.delenv(VARIABLE)
+    assert "run autoscale --target lab" in done.output
+    system = target_system("lab")
+    assert [each.name for each in system.instances if each.service == "gateway"] == ["gateway-1"]
+    assert system.facts[AUTOSCALER] in done.output
+    assert psutil.Process(system.pids["gateway"][0]).environ()["CHAOS_SPIKE_LAB_DB_POOL"] == "3"
+    assert "never-scales" in system.facts[NOTICE]
+    assert json.loads(system.facts[LAB_FACT])["CHAOS_SPIKE_LAB_DB_POOL"] == "3"
+    assert describe_environment(system)["lab"][VARIABLE] == "never-scales"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--plan", "conformance-external"], "not written for the lab"),
+        (["--plan", "no-such-plan"], "no built-in plan"),
+        (["--set", "lab.settings.db_poool=4"], "db_pool"),
+        (["--set", "lab.settings.db_pool=0"], "db_pool"),
+    ],
+)
+def test_lab_up_refuses_what_cannot_be_meant(arguments: list[str], said: str) -> None:
+    """One message and exit code 2, and nothing was started."""
+    done = RUN.invoke(app, ["lab", "up", *arguments])
+    assert done.exit_code == 2
+    assert said in done.output

@@ -12,6 +12,8 @@ from array import array
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+import numpy as np
+
 from resilience.load.figures import Figures
 from resilience.load.model import Herd, PhaseWindow, Stream
 from resilience.load.noting import NOTES_A_RUN
@@ -21,6 +23,9 @@ from resilience.metrics.outcomes import CODE, DROPPED, UNFINISHED
 Send = Callable[[dict[str, Any]], None]
 CALLS_A_MESSAGE = 256
 ROWS_A_STEP = 2_000
+NUMPY_KEEPS_BELOW_BYTES = 1024
+NUMPY_KEEPS = 7
+"""numpy's cache of small arrays: how many freed ones of each size (`NCACHE`, `NBUCKETS` in its `alloc.c`)."""
 
 
 class Recorder:
@@ -149,9 +154,16 @@ class Recorder:
 
 
 def rehearse(phases: Sequence[PhaseWindow]) -> None:
-    """Fold something once: numpy's first calls take tens of milliseconds, which the run would see as a stall."""
+    """Fold something once: numpy's first calls take tens of milliseconds, which the run would see as a stall.
+
+    And allocate what numpy will keep anyway: of every size below a kilobyte it puts up to seven freed arrays by for later. A run meets
+    those sizes one by one, over an hour or so, as numbers of rows and masks happen to come: 3 MB that would look like a leak.
+    """
     tally = Tally("", phases, 1, 0)
     stamps = range(1, 2000)
     tally.offer(array("q", stamps))
     tally.fold(ROW.pack(n, n, n, n, n, n * n, n % len(CODE)) for n in stamps)
     json.dumps(list(tally.drain(0)))
+    for size_bytes in range(1, NUMPY_KEEPS_BELOW_BYTES):
+        kept = [np.empty(size_bytes, dtype=np.uint8) for _ in range(NUMPY_KEEPS)]
+        kept.clear()

@@ -33,9 +33,9 @@ DARK: Mapping[str, str] = {
     BLUE: "#74a9f5",
     AMBER: "#e7b53c",
     VIOLET: "#bb8bec",
-    CLOSED: "#245a3d",
-    OPEN: "#a83246",
-    HALF_OPEN: "#94701a",
+    CLOSED: "#174a44",
+    OPEN: "#e2637a",
+    HALF_OPEN: "#b08a2a",
     OTHER: "#59616b",
 }
 

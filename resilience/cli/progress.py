@@ -1,7 +1,8 @@
 """What the terminal shows while a run goes on.
 
-On a terminal: one live line (time, phase, rates, breaker states, faults) under the lines that stay. Elsewhere: only the
-lines that stay, one per phase, fault step and breaker transition, so that a log of a nightly job reads as a story.
+On a terminal: a few live lines (progress and phase, the rate of each load, breaker states, faults that are on) under the
+lines that stay. Elsewhere: only the lines that stay, one per phase, fault step and breaker transition, so that a log of a
+nightly job reads as a story.
 """
 
 from __future__ import annotations
@@ -12,13 +13,18 @@ from collections import defaultdict
 from types import TracebackType
 from typing import Any, Self
 
-from rich.console import Console
+from rich.console import Console, Group
 from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
 from rich.text import Text
 
 from resilience.cli.terminal import Terminal
 from resilience.plan import LoadedPlan
 
+_MOST_ROWS = 6
+_STATES = {"closed": ("●", "green"), "open": ("✘", "bold red"), "half_open": ("◐", "yellow")}
+"""Sign and colour of a breaker's state; what else there may be gets a plain dot."""
 _SHOWN_STEPS = ("injected", "healed", "verified", "unhealed", "expired", "failed")
 
 
@@ -34,7 +40,7 @@ class Progress:
         self._states: dict[str, str] = {}
         self._rates: dict[str, dict[int, list[int]]] = defaultdict(lambda: defaultdict(lambda: [0, 0]))
         self._live = Live(
-            get_renderable=self._line, console=self._console, transient=True, refresh_per_second=4
+            get_renderable=self.view, console=self._console, transient=True, refresh_per_second=4
         )
 
     def __enter__(self) -> Self:
@@ -95,14 +101,44 @@ class Progress:
         stamp = f"{max(0.0, self._now_s()):6.1f} s" if self._epoch_ns else "        "
         self._console.print(Text(f"{stamp}  {text}"), soft_wrap=True)
 
-    def _line(self) -> Text:
+    def view(self) -> Group:
+        """The live lines as of now."""
         total_s = self._loaded.timeline.duration_ns / 1e9
-        parts = [f"{min(self._now_s(), total_s):5.1f}/{total_s:.0f} s", self._phase]
-        # The last whole second that every worker has reported, more or less: one that began two seconds ago.
+        gone_s = min(max(0.0, self._now_s()), total_s)
+        head = Table.grid(padding=(0, 2))
+        head.add_row(
+            Text(f"{gone_s:5.1f} / {total_s:.0f} s"),
+            ProgressBar(total=total_s or 1.0, completed=gone_s, width=30),
+            Text(self._phase, style="bold"),
+        )
+        lines: list[Table | Text] = [head]
+        if self._rates:
+            lines.append(self._loads())
+        if self._states:
+            lines.append(self._listed("breakers", [_state(*each) for each in sorted(self._states.items())]))
+        on = [Text(name, style="yellow") for name, step in self._faults.items() if step == "injected"]
+        if on:
+            lines.append(self._listed("faults on", on))
+        return Group(*lines)
+
+    def _loads(self) -> Table:
+        """The last whole second that every worker has reported, more or less: one that began two seconds ago."""
         second = int(self._now_s()) - 2
-        for load, seconds in self._rates.items():
+        grid = Table.grid(padding=(0, 2))
+        for load, seconds in list(self._rates.items())[:_MOST_ROWS]:
             offered, good = seconds.get(second, [0, 0])
-            parts.append(f"{load} {offered}/s, {good} good")
-        parts += [f"{name} {state}" for name, state in sorted(self._states.items())]
-        parts += [f"fault {name}" for name, step in self._faults.items() if step == "injected"]
-        return Text("  ".join(parts), overflow="ellipsis", no_wrap=True)
+            style = "" if not offered or good >= 0.99 * offered else "yellow" if good else "bold red"
+            grid.add_row(Text(load), Text(f"offered {offered}/s"), Text(f"good {good}/s", style=style))
+        return grid
+
+    @staticmethod
+    def _listed(title: str, shown: list[Text]) -> Text:
+        more = [Text(f"and {len(shown) - _MOST_ROWS} more")] if len(shown) > _MOST_ROWS else []
+        line = Text(f"{title}  ", overflow="ellipsis", no_wrap=True)
+        line.append_text(Text("  ").join([*shown[:_MOST_ROWS], *more]))
+        return line
+
+
+def _state(name: str, state: str) -> Text:
+    sign, style = _STATES.get(state, ("·", ""))
+    return Text(f"{sign} {name} {state.replace('_', '-')}", style=style)

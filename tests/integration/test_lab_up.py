@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import psutil
 import pytest
-from typer.testing import CliRunner
 
-from resilience.cli.main import app
 from resilience.cli.targets import target_system
 from resilience.lab.broken import VARIABLE
 from resilience.lab.system import LAB_FACT, NOTICE
@@ -18,7 +18,17 @@ from resilience.run.probes import AUTOSCALER
 
 pytestmark = pytest.mark.integration
 
-RUN = CliRunner()
+
+def command(*words: str) -> subprocess.CompletedProcess[str]:
+    """`chaos-spike lab ...` as a user runs it, with both outputs in one."""
+    return subprocess.run(
+        [sys.executable, "-P", "-m", "resilience.cli.main", "lab", *words],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=90,
+        check=False,
+    )
 
 
 @pytest.fixture(autouse=True)
@@ -26,19 +36,19 @@ def taken_down(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """A state directory of the test's own; no lab stays up."""
     monkeypatch.setenv("CHAOS_SPIKE_STATE_DIR", str(tmp_path / "state"))
     yield
-    assert RUN.invoke(app, ["lab", "down"]).exit_code == 0
+    assert command("down").returncode == 0
 
 
 def test_lab_up_with_a_plan_is_the_lab_of_that_plan(monkeypatch: pytest.MonkeyPatch) -> None:
     """Gateways, settings and the autoscaler come from the plan and what is set over it; a broken lab says so from then on."""
     monkeypatch.setenv(VARIABLE, "never-scales")
-    done = RUN.invoke(app, ["lab", "up", "--plan", "autoscale", "--set", "lab.settings.db_pool=3"])
-    assert done.exit_code == 0, done.output
+    done = command("up", "--plan", "autoscale", "--set", "lab.settings.db_pool=3")
+    assert done.returncode == 0, done.stdout
     monkeypatch.delenv(VARIABLE)
-    assert "run autoscale --target lab" in done.output
+    assert "run autoscale --target lab" in done.stdout
     system = target_system("lab")
     assert [each.name for each in system.instances if each.service == "gateway"] == ["gateway-1"]
-    assert system.facts[AUTOSCALER] in done.output
+    assert system.facts[AUTOSCALER] in done.stdout
     assert psutil.Process(system.pids["gateway"][0]).environ()["CHAOS_SPIKE_LAB_DB_POOL"] == "3"
     assert "never-scales" in system.facts[NOTICE]
     assert json.loads(system.facts[LAB_FACT])["CHAOS_SPIKE_LAB_DB_POOL"] == "3"
@@ -56,6 +66,6 @@ def test_lab_up_with_a_plan_is_the_lab_of_that_plan(monkeypatch: pytest.MonkeyPa
 )
 def test_lab_up_refuses_what_cannot_be_meant(arguments: list[str], said: str) -> None:
     """One message and exit code 2, and nothing was started."""
-    done = RUN.invoke(app, ["lab", "up", *arguments])
-    assert done.exit_code == 2
-    assert said in done.output
+    done = command("up", *arguments)
+    assert done.returncode == 2
+    assert said in done.stdout

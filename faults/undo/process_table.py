@@ -4,17 +4,21 @@ On Linux this is /proc, with starts in clock ticks since boot; elsewhere `ps`, w
 something on the host and in the boot it was read in, and no more. Standard library only: the guardian uses this.
 """
 
+import signal
 import subprocess
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-__all__ = ["Entry", "descendants", "read_table"]
+__all__ = ["Entry", "descendants", "is_dying", "read_table"]
 
 _PS_TIMEOUT_S: Final = 2.0
 _STOPPED: Final = frozenset("Tt")
 _OVER: Final = frozenset("ZXx")
+_KILL_PENDING: Final = 1 << (signal.SIGKILL - 1)
+_EXITING: Final = 0x4 | 0x400
+"""PF_EXITING and PF_SIGNALED of the kernel's flags: it ends, or has just been told to by a signal."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +45,21 @@ def read_table() -> dict[int, Entry]:
     """Return all processes by pid. Raises OSError or subprocess.SubprocessError where they cannot be read."""
     proc = Path("/proc/self/stat")
     return _read_proc() if proc.exists() else _read_ps()
+
+
+def is_dying(pid: int) -> bool:
+    """Whether a process has been killed and has not ended yet; False where it is well, or gone, or the system does not tell.
+
+    A killed process may accept connections to its last moment: it waits for a disk, or for its turn on the CPU.
+    """
+    folder = Path("/proc", str(pid))
+    try:
+        fields = (folder / "stat").read_text(errors="replace").rpartition(")")[2].split()
+        status = (folder / "status").read_text(errors="replace")
+    except OSError:
+        return False
+    pending = [line.split() for line in status.splitlines() if line.startswith(("SigPnd:", "ShdPnd:"))]
+    return bool(int(fields[6]) & _EXITING) or any(int(mask, 16) & _KILL_PENDING for _, mask in pending)
 
 
 def _read_proc() -> dict[int, Entry]:

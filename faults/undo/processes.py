@@ -3,7 +3,7 @@
 Frozen: `args.processes` are [pid, start] pairs as `prepare` saw them. Those of them that still are the same processes, and whatever
 descends from them by now, get SIGCONT. A process that has ended, or whose pid belongs to another one, is left alone and counts as healed.
 
-Killed: once `args.killed` ([pid, start] pairs) have all ended, `args.command` starts the process again, in a session of its own, unless
+Killed: once `args.killed` ([pid, start] pairs, parents first) have all ended, `args.command` starts the process again, in a session of its own, unless
 `args.ready` (host:port) accepts connections. Guardian, session
 and a later sweep may all try; `args.note` is a file under whose lock they do, and which says what was started, so that only one is. The
 command gets this process's environment: nothing of it is in the journal, so secrets belong in files.
@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from faults.undo.model import Undo
-from faults.undo.process_table import Entry, descendants, read_table
+from faults.undo.process_table import Entry, descendants, is_dying, read_table
 from faults.undo.toxiproxy import UndoFailed
 
 __all__ = ["accepts", "is_revived", "resume", "revive", "runs"]
@@ -65,10 +65,12 @@ def _same(undo: Undo) -> list[Entry]:
 def revive(undo: Undo) -> bool:
     """Start the process again, unless it is there, and wait until it accepts connections; True if it was started.
 
-    UndoFailed while one of those that were killed is still ending: it may accept connections to its last moment.
+    UndoFailed while one of those that were killed is still ending: it may accept connections to its last moment. A runner that died
+    between two of its signals has left some of them alive: their parent is gone, so they follow it.
     """
-    if dying := _dying(undo):
-        raise UndoFailed(f"process {dying[0].pid} was killed and has not ended yet")
+    if _is_unharmed(undo):
+        return False
+    _end(_left(undo))
     if accepts(undo):
         return False
     with _note(undo) as note:
@@ -91,8 +93,8 @@ def revive(undo: Undo) -> bool:
 
 
 def is_revived(undo: Undo) -> bool:
-    """Ask whether those that were killed have ended, and the process accepts connections again."""
-    return not _dying(undo) and accepts(undo)
+    """Ask whether nobody was killed, or those that were have ended and the process accepts connections again."""
+    return _is_unharmed(undo) or (not _left(undo) and accepts(undo))
 
 
 def accepts(undo: Undo) -> bool:
@@ -105,11 +107,25 @@ def accepts(undo: Undo) -> bool:
     return True
 
 
-def _dying(undo: Undo) -> list[Entry]:
-    killed = undo.args.get("killed") or ()
-    if not killed:
-        return []
+def _is_unharmed(undo: Undo) -> bool:
+    """Ask whether nobody was killed: the first to be, before all that descends from it, is as it was."""
+    killed = undo.args.get("killed")
+    return bool(killed) and _is_same(*killed[0]) and not is_dying(killed[0][0])
+
+
+def _end(left: list[Entry]) -> None:
+    """Kill what is left; UndoFailed where anything is."""
+    for entry in left:
+        with contextlib.suppress(OSError):
+            os.kill(entry.pid, signal.SIGKILL)
+    if left:
+        raise UndoFailed(f"process {left[0].pid} was killed and has not ended yet")
+
+
+def _left(undo: Undo) -> list[Entry]:
+    """Those that were to be killed and have not ended yet."""
     table = _table()
+    killed = undo.args.get("killed") or ()
     same = [table[int(pid)] for pid, start in killed if pid in table and table[int(pid)].start == start]
     return [entry for entry in same if not entry.is_over]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import json
 import os
 import signal
@@ -337,22 +338,62 @@ def test_resume_reaches_a_process_whose_stop_is_still_on_its_way() -> None:
             process.kill()
 
 
-def test_revival_waits_for_the_death_of_what_was_killed(serve, tmp_path: Path) -> None:
-    """A dying listener accepts to its last moment: while it is there, nothing is healed and nothing is started."""
-    served = serve()
-    killed = [[served.pid, read_table()[served.pid].start]]
-    args = {
-        "command": ["false"],
+def killed_args(served: Served, tmp_path: Path, *more: int) -> dict[str, object]:
+    """What a runner would have noted before it killed them."""
+    table = read_table()
+    return {
+        "command": list(served.revival.command),
         "ready": f"127.0.0.1:{served.port}",
         "cwd": None,
         "note": str(tmp_path / "note"),
-        "killed": killed,
+        "killed": [[pid, table[pid].start] for pid in (served.pid, *more)],
     }
-    undo = Undo("process.revive", args)
-    assert served.says() == served.pid
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux holds a dying process at its exit")
+def test_revival_waits_for_the_death_of_what_was_killed(serve, tmp_path: Path) -> None:
+    """A dying listener accepts to its last moment: while it is there, nothing is healed and nothing is started."""
+    served = serve()
+    undo = Undo("process.revive", killed_args(served, tmp_path))
+    seize, trace_exit, resume = 0x4206, 0x40, 7
+    ptrace = ctypes.CDLL(None, use_errno=True).ptrace
+    if ptrace(seize, served.pid, None, ctypes.c_void_p(trace_exit)) != 0:
+        pytest.skip(f"no process may be traced here: {os.strerror(ctypes.get_errno())}")
+    os.kill(served.pid, signal.SIGKILL)
+    os.waitpid(served.pid, 0)  # it stands at its exit, with all that it had open
+    socket.create_connection(("127.0.0.1", served.port), timeout=5).close()
     assert not UNDO_KINDS["process.revive"].is_clean(undo)
     with pytest.raises(UndoFailed, match="has not ended yet"):
         UNDO_KINDS["process.revive"].undo(undo)
+    ptrace(resume, served.pid, None, None)
+    os.waitpid(served.pid, 0)
+    assert UNDO_KINDS["process.revive"].undo(undo) is True
+    assert UNDO_KINDS["process.revive"].is_clean(undo)
+
+
+def test_revival_of_what_was_never_killed_is_done(serve, tmp_path: Path) -> None:
+    """A runner that dies before its first signal leaves nothing to undo, and nothing is started beside what is well."""
+    served = serve()
+    undo = Undo("process.revive", killed_args(served, tmp_path))
+    assert UNDO_KINDS["process.revive"].is_clean(undo)
+    assert UNDO_KINDS["process.revive"].undo(undo) is False
+    assert served.says() == served.pid
+
+
+def test_revival_ends_what_a_dead_runner_did_not_reach(serve, tmp_path: Path) -> None:
+    """A runner that dies between two signals has killed the parent only: its child, which holds the port as well, follows."""
+    served = serve("--child")
+    undo = Undo("process.revive", killed_args(served, tmp_path, served.child))
+    os.kill(served.pid, signal.SIGKILL)
+    os.waitpid(served.pid, 0)
+    with pytest.raises(UndoFailed, match="has not ended yet"):
+        UNDO_KINDS["process.revive"].undo(undo)
+    until_s = time.monotonic() + 10
+    while served.child in read_table() and not read_table()[served.child].is_over:
+        assert time.monotonic() < until_s
+        time.sleep(0.01)
+    assert UNDO_KINDS["process.revive"].undo(undo) is True
+    assert served.says() not in (None, served.pid)
 
 
 def holding(listener: socket.socket) -> subprocess.Popen[bytes]:

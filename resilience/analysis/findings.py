@@ -8,12 +8,13 @@ from typing import Any
 
 from resilience.analysis.attribution import Unattributed, refuse_unattributed
 from resilience.analysis.baseline import against_baseline
+from resilience.analysis.clocks import callers_clocks, judged_by_clocks
 from resilience.analysis.evidence import NS_PER_S, RecordReader, RunEvidence
 from resilience.analysis.exercise import unexercised
 from resilience.analysis.health import BaselineRefused
 from resilience.analysis.metastability import sustaining_loop
 from resilience.analysis.recovery import Recovery, recovery_of
-from resilience.breaker.observation import Fault, Interval
+from resilience.breaker.observation import Fault, Interval, Observation
 from resilience.breaker.report import BreakerReport
 from resilience.breaker.spec import BreakerSpec, SpecError
 from resilience.breaker.verify import verify
@@ -161,14 +162,31 @@ def _verify(evidence: RunEvidence, reader: RecordReader, name: str, breaker: Bre
     rows = list(reader.calls(breaker.load))
     if spec.scope == "instance":
         refuse_unattributed(evidence, breaker, rows)
-    stimulus = evidence.plan.stimulus.get(breaker.load)
     required = frozenset(
         rule
         for wanted in evidence.plan.expect.values()
         if isinstance(wanted, ConformsExpectation) and wanted.breaker in ("*", name)
         for rule in wanted.require
     )
-    history = from_record(
+
+    def judged(errors: Sequence[Interval]) -> BreakerReport:
+        history = _history(evidence, reader, name, breaker, rows, spec.timeout_ns, errors)
+        return verify(history, spec, required=required, strict=evidence.strict, origin_ns=evidence.epoch_ns)
+
+    return judged_by_clocks(judged, callers_clocks(evidence, breaker.load))
+
+
+def _history(
+    evidence: RunEvidence,
+    reader: RecordReader,
+    name: str,
+    breaker: Breaker,
+    rows: Sequence[Any],
+    timeout_ns: int | None,
+    errors: Sequence[Interval],
+) -> list[Observation]:
+    stimulus = evidence.plan.stimulus.get(breaker.load)
+    return from_record(
         breaker=name,
         run_id=evidence.run_id,
         calls=[{"kind": "call", "load": breaker.load, "rows": rows}],
@@ -185,10 +203,10 @@ def _verify(evidence: RunEvidence, reader: RecordReader, name: str, breaker: Bre
             if fault.injected_ns is not None
         ],
         gaps=[g for g in evidence.events.get("gap", ()) if g.get("proxy") in (None, breaker.observe.wire)],
-        timeout_ns=spec.timeout_ns,
+        timeout_ns=timeout_ns,
         correlate=stimulus.correlate if stimulus is not None else DEFAULT,
+        errors=errors,
     )
-    return verify(history, spec, required=required, strict=evidence.strict, origin_ns=evidence.epoch_ns)
 
 
 def _arrival_ids(reader: RecordReader, proxy: str) -> list[str]:

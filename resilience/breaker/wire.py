@@ -39,6 +39,8 @@ _NO_ANSWER: Final = frozenset({
     "connect", "timeout", "reset", "protocol", "dropped", "unfinished", "cancelled",
 })  # fmt: skip
 
+_EXACT: Final = Interval(0, 0)
+
 Line: TypeAlias = Mapping[str, Any]
 
 
@@ -54,13 +56,15 @@ def from_record(
     gaps: Iterable[Line] = (),
     timeout_ns: int | None = None,
     correlate: str = DEFAULT,
+    errors: Sequence[Interval] = (),
 ) -> list[Observation]:
     """The history of one breaker.
 
     `calls` are the load workers' "call" messages, `wire` the tap's records of the proxy that the breaker stands
     before, `transitions` and `polls` the lines "breaker.transition" and "breaker.state" (lines about other breakers are
     left out), `gaps` the lines "gap". `timeout_ns` is the breaker's per-call time-out: an answer without arrival that
-    took as long proves no rejection. `correlate` is the header by which the tap knows calls. Raises KeyError or ValueError on lines that break the record's format.
+    took as long proves no rejection. `correlate` is the header by which the tap knows calls. `errors` says by how much
+    the callers' stamps may be ahead of the record's clock: call i was made by caller i mod len(errors). Raises KeyError or ValueError on lines that break the record's format.
     """
     history: list[Observation] = []
     arrivals = _arrivals(breaker, wire)
@@ -77,8 +81,11 @@ def from_record(
             continue
         for row in message["rows"]:
             known_as = call_id(run_id, message["load"], row[0], correlate)
+            error = errors[row[0] % len(errors)] if errors else _EXACT
             history.append(
-                _call(breaker, known_as, row, by_id.get(known_as, []), ends, (broken, trying), timeout_ns)
+                _call(
+                    breaker, known_as, row, by_id.get(known_as, []), ends, (broken, trying), timeout_ns, error
+                )
             )
     history.extend(told)
     history.extend(
@@ -183,11 +190,14 @@ def _call(
     ends: Mapping[Arrival, str | None],
     confounders: tuple[_Breaks, Mapping[Any, Sequence[Interval]]],
     timeout_ns: int | None,
+    error: Interval,
 ) -> Call:
     _, _, start_ns, sent_ns, _, done_ns, status, outcome, instance = row[:9]
-    sent = sent_ns if sent_ns is not None else start_ns
-    start = Interval(sent, sent)
-    end = Interval(done_ns, done_ns) if done_ns is not None else None
+    stamp = sent_ns if sent_ns is not None else start_ns
+    start = Interval(stamp - error.hi_ns, stamp - error.lo_ns)
+    end = Interval(done_ns - error.hi_ns, done_ns - error.lo_ns) if done_ns is not None else None
+    # From here on the earliest instant at which it can have been sent, and the latest at which it can have ended.
+    sent, done_ns = start.lo_ns, end.hi_ns if end is not None else None
     fallback: bool | None = None if outcome in _NO_ANSWER else outcome == "degraded"
     if arrivals and outcome in _NO_ANSWER:
         verdict, finish, note = _left(sent, outcome, arrivals, ends, timeout_ns)

@@ -222,6 +222,8 @@ class _Stripe:
         self._opened = False
         self._started = False
         self._lost = False
+        self._gone = False
+        """The dask worker cannot be reached: whatever was left there has ended with it, or will when its lease is over."""
         self.reading: asyncio.Task[None] | None = None
 
     @property
@@ -278,7 +280,7 @@ class _Stripe:
                 self._say_lost(None)
             self.reading.cancel()
             await asyncio.wait((self.reading,))
-        if self._opened:
+        if self._opened and not self._gone:
             with contextlib.suppress(OSError, TimeoutError):
                 async with asyncio.timeout(_CLOSE_S):
                     await self._ask(cluster_host.close_stripe, self._key)
@@ -297,9 +299,11 @@ class _Stripe:
                     heard, piece, over, status, told = await self._ask(cluster_host.take, self._key, _POLL_S)
             except TimeoutError:
                 self._say("late", late_ns=round(LATE_S * 1e9), why=f"it did not answer for {LATE_S:.0f} s")
+                self._gone = True
                 break
             except (OSError, KeyError) as error:
                 log.warning("stripe %d on %s: %s: %s", self._number, self.name, type(error).__name__, error)
+                self._gone = isinstance(error, OSError)
                 break
             self._clock.add(RoundTrip(sent, heard, told, monotonic_ns()))
             self._inbox.feed(piece)

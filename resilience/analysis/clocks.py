@@ -1,0 +1,51 @@
+"""What clocks of load workers elsewhere leave undecided. Pure.
+
+Calls that workers of a cluster made are stamped by clocks that are known within an interval (`resilience.metrics.clocks`). Rules see each
+of those stamps as wide as that, so they can only err towards "unknown". Where a clock is known badly a reader wants to know
+which rules that cost: those that would be settled if the stamps were exact say so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+from resilience.analysis.evidence import RunEvidence
+from resilience.breaker.observation import Interval
+from resilience.breaker.report import BreakerReport, InstanceReport, RuleVerdict, Verdict
+from resilience.metrics.clocks import COARSE_NS, WorkerClock, worker_clocks
+
+
+def callers_clocks(evidence: RunEvidence, load: str) -> tuple[WorkerClock, ...]:
+    """The clocks by which a load's calls were stamped, by stripe; empty where that was this machine's own."""
+    # A stimulus is played by the runner itself, whatever drives the loads.
+    return worker_clocks(evidence.workers) if load in evidence.plan.load else ()
+
+
+def judged_by_clocks(
+    judge: Callable[[Sequence[Interval]], BreakerReport], clocks: Sequence[WorkerClock]
+) -> BreakerReport:
+    """What `judge` says of stamps with these errors; rules that a clock leaves open name it."""
+    report = judge([Interval(*clock.error_ns) for clock in clocks])
+    coarse = [clock for clock in clocks if clock.width_ns > COARSE_NS]
+    if not coarse:
+        return report
+    exact = {(i.breaker, i.instance, i.boot): i.rules for i in judge(()).instances}
+    why = "; ".join(map(str, coarse))
+    return replace(
+        report,
+        instances=tuple(
+            _said(instance, exact.get((instance.breaker, instance.instance, instance.boot), {}), why)
+            for instance in report.instances
+        ),
+    )
+
+
+def _said(instance: InstanceReport, exact: dict[str, RuleVerdict], why: str) -> InstanceReport:
+    rules = {
+        name: replace(rule, reason=f"undecidable: {why}")
+        if rule.verdict is Verdict.UNKNOWN and name in exact and exact[name].verdict is not Verdict.UNKNOWN
+        else rule
+        for name, rule in instance.rules.items()
+    }
+    return replace(instance, rules=rules)

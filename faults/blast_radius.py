@@ -37,13 +37,14 @@ class Reach:
 
     `control_url` is what it is steered through: an admin URL, the address of a Docker engine, or nothing where this host's
     kernel is enough. `hurts` are the `host:port` addresses whose traffic suffers, `processes` the pids (each with
-    all below it) and `containers` the containers.
+    all below it), `ancestors` what all of them descend from, and `containers` the containers.
     """
 
     control_url: str
     hurts: tuple[str, ...] = ()
     processes: tuple[int, ...] = ()
     containers: tuple[ContainerReach, ...] = ()
+    ancestors: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +52,8 @@ class BlastRadius:
     """The bounds of one session.
 
     `allow` names what may be touched beyond loopback: "host", "host:port", "10.1.0.0/16", "container:NAME". `control_plane` holds
-    `host:port` addresses, and containers as "container:NAME" or "container:ID", that no fault may hurt. `labels` ("key=value", or "key"
-    for any value) are those of containers that may be hurt, `processes` the pids that may.
+    `host:port` addresses, containers as "container:NAME" or "container:ID", and processes as "process:PID", that no fault may hurt.
+    `labels` ("key=value", or "key" for any value) are those of containers that may be hurt, `processes` the pids that may, with all below.
     """
 
     allow: frozenset[str] = frozenset()
@@ -74,7 +75,7 @@ class BlastRadius:
         return (
             self._refusal_of_control(reach)
             or self._refusal_of_addresses(reach)
-            or self._refusal_of_processes(reach.processes)
+            or self._refusal_of_processes(reach)
             or next(filter(None, map(self._refusal_of_container, reach.containers)), None)
         )
 
@@ -91,9 +92,12 @@ class BlastRadius:
             return f"{control} is not on loopback; name it under `allow` to let faults be steered through it"
         return None
 
-    def _refusal_of_processes(self, pids: tuple[int, ...]) -> str | None:
-        foreign = [str(pid) for pid in pids if pid not in self.processes]
-        if not foreign:
+    def _refusal_of_processes(self, reach: Reach) -> str | None:
+        steering = [str(pid) for pid in reach.processes if f"process:{pid}" in self.control_plane]
+        if steering:
+            return f"the process {', '.join(steering)} belongs to the control plane; a fault there would cut the way to heal it"
+        foreign = [str(pid) for pid in reach.processes if pid not in self.processes]
+        if not foreign or reach.ancestors & self.processes:
             return None
         return f"the process {', '.join(foreign)} is not one of the system under test"
 

@@ -67,6 +67,7 @@ class _ContainerFault:
     kind: ClassVar[str]
     undo_kind: ClassVar[str]
     inject_timeout_s: ClassVar[float] = 10.0
+    heal_timeout_s: ClassVar[float] = 8.0
     destructive: ClassVar[str | None] = None
     """What cannot be undone, in words."""
     ends: ClassVar[bool] = False
@@ -257,19 +258,27 @@ class RestartFault(_ContainerFault):
 
 @dataclass(slots=True)
 class DisconnectFault(_ContainerFault):
-    """A container leaves one network, without a goodbye to its connections there."""
+    """A container leaves one network (the one that it is in, where none is named), without a goodbye to its connections there."""
 
-    network: str = field(kw_only=True)
+    network: str | None = field(default=None, kw_only=True)
 
     kind: ClassVar[str] = "disconnect"
     undo_kind: ClassVar[str] = "docker.connect"
 
     def describe(self) -> dict[str, Any]:
         """Return which container leaves which network."""
-        return {**_ContainerFault.describe(self), "network": self.network}
+        return {
+            **_ContainerFault.describe(self),
+            "network": self.network or next(iter(self._networks()), None),
+        }
+
+    def _networks(self) -> Mapping[str, Mapping[str, Any]]:
+        return self._before.get("NetworkSettings", {}).get("Networks") or {}
 
     def _joined(self) -> Mapping[str, Any]:
-        networks: Mapping[str, Mapping[str, Any]] = self._before["NetworkSettings"]["Networks"] or {}
+        networks = self._networks()
+        if self.network is None:
+            return next(iter(networks.values())) if len(networks) == 1 else {}
         return next(
             (joined for name, joined in networks.items() if self.network in {name, joined.get("NetworkID")}),
             {},
@@ -282,7 +291,11 @@ class DisconnectFault(_ContainerFault):
 
     def _refuse(self, name: str) -> None:
         if not self._joined():
-            networks = ", ".join(sorted(self._before["NetworkSettings"]["Networks"] or {})) or "none"
+            networks = ", ".join(sorted(self._networks())) or "none"
+            if self.network is None:
+                raise FaultNotInjected(
+                    f"say which network the container {name} is to leave: it is in {networks}"
+                )
             raise FaultNotInjected(
                 f"the container {name} is not in the network {self.network!r}; it is in {networks}"
             )

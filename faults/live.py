@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from faults.nemesis import Nemesis, Remarking
+from faults.nemesis import Nemesis, Remarking, Slow
 from faults.undo import UNDO_KINDS, Undo, UndoOutcome, undo_until_clean
 
 __all__ = ["LiveFault", "outcome_of_message", "take_out", "words"]
@@ -47,8 +47,9 @@ async def take_out(live: LiveFault) -> UndoOutcome:
     Raises nothing but cancellation. The undo runs in a thread, which a cancellation leaves to end by itself (10 s).
     """
     if live.certain:
+        limit_s = live.nemesis.heal_timeout_s if isinstance(live.nemesis, Slow) else _HEAL_S
         try:
-            async with asyncio.timeout(_HEAL_S):
+            async with asyncio.timeout(limit_s):
                 lo_ns = time.monotonic_ns()
                 await live.nemesis.heal()
                 hi_ns = time.monotonic_ns()

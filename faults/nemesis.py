@@ -107,9 +107,10 @@ class Nemesis(Protocol):
 
 @runtime_checkable
 class Slow(Protocol):
-    """A nemesis whose `inject` and `verify_injected` may together take longer than the session would otherwise let them."""
+    """A nemesis that may take longer than others: `inject` with `verify_injected`, and `heal` with `verify_healed`."""
 
     inject_timeout_s: float
+    heal_timeout_s: float
 
 
 @runtime_checkable

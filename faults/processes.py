@@ -21,7 +21,7 @@ import tempfile
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import psutil
 
@@ -42,12 +42,16 @@ __all__ = ["FreezeFault", "KillFault", "RestartFault", "Revival"]
 class Revival:
     """How a killed process comes back: a command, and the "host:port" that accepts connections once it has.
 
-    The command is the process itself, or something that starts it and returns with exit code 0. It gets the environment of whoever heals.
+    The command is the process itself, or something that starts it and returns with exit code 0; where `returns` says the latter for certain,
+    the process is back when it has. It gets the environment of whoever heals. `keeper` is the pid of what keeps the system that the process
+    belongs to, if anything does: once that has ended there is nothing to bring back.
     """
 
     command: tuple[str, ...]
     ready: str
     cwd: str | None = None
+    returns: bool = False
+    keeper: int | None = None
 
 
 @dataclass(slots=True)
@@ -66,7 +70,7 @@ class _ProcessFault:
 
     def reach(self) -> Reach:
         """Return the pid; all below it is hurt as well."""
-        return Reach("", processes=(self.pid,))
+        return Reach("", processes=(self.pid,), ancestors=_ancestors(self.pid))
 
     async def prepare(self) -> Reach:
         """Look at the process and all below it; refuse where that includes this process."""
@@ -171,6 +175,10 @@ class KillFault(_ProcessFault):
         init=False,
         repr=False,
     )
+    inject_timeout_s: ClassVar[float] = 5.0
+    heal_timeout_s: ClassVar[float] = 8.0
+    """A start takes its time on a busy machine."""
+    _keeper: list[int | str] | None = field(default=None, init=False, repr=False)
 
     def describe(self) -> dict[str, Any]:
         """Return what is killed, and how it comes back."""
@@ -193,6 +201,8 @@ class KillFault(_ProcessFault):
             "cwd": revival.cwd,
             "note": self._note,
             "killed": [[entry.pid, entry.start] for entry in self._seen],
+            "returns": revival.returns,
+            "keeper": self._keeper,
         }
         return Undo("process.revive", args)
 
@@ -207,7 +217,14 @@ class KillFault(_ProcessFault):
             raise FaultNotInjected(
                 f"{self.revival.ready} is served by {others}, too: it could not be told when process {self.pid} is back"
             )
-        return Reach("", (self.revival.ready,), reach.processes)
+        if self.revival.keeper is not None:
+            keeper = (await _table()).get(self.revival.keeper)
+            if keeper is None or keeper.is_over:
+                raise FaultNotInjected(
+                    f"process {self.revival.keeper}, which was to start it again, has ended"
+                )
+            self._keeper = [keeper.pid, keeper.start]
+        return Reach("", (self.revival.ready,), reach.processes, ancestors=reach.ancestors)
 
     def _others(self) -> str:
         """Name who else listens at `revival.ready`: processes may share one listening socket."""
@@ -270,6 +287,14 @@ class RestartFault(KillFault):
             if not failed:
                 return
         await KillFault.heal(self)
+
+
+def _ancestors(pid: int) -> frozenset[int]:
+    """Return what a process descends from; nothing where there is none, or it may not be looked at."""
+    try:
+        return frozenset(each.pid for each in psutil.Process(pid).parents())
+    except psutil.Error:
+        return frozenset()
 
 
 def _own(table: dict[int, Entry]) -> set[int]:

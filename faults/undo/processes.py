@@ -6,7 +6,8 @@ descends from them by now, get SIGCONT. A process that has ended, or whose pid b
 Killed: once `args.killed` ([pid, start] pairs, parents first) have all ended, `args.command` starts the process again, in a session of its own, unless
 `args.ready` (host:port) accepts connections. Guardian, session
 and a later sweep may all try; `args.note` is a file under whose lock they do, and which says what was started, so that only one is. The
-command gets this process's environment: nothing of it is in the journal, so secrets belong in files.
+command gets this process's environment: nothing of it is in the journal, so secrets belong in files. With `args.returns` the command has to return
+with exit code 0 as well. `args.keeper` ([pid, start]) keeps the system that the process belongs to: once it has ended, nothing is left to bring back.
 """
 
 import contextlib
@@ -68,7 +69,7 @@ def revive(undo: Undo) -> bool:
     UndoFailed while one of those that were killed is still ending: it may accept connections to its last moment. A runner that died
     between two of its signals has left some of them alive: their parent is gone, so they follow it.
     """
-    if _is_unharmed(undo):
+    if _kept_no_more(undo) or _is_unharmed(undo):
         return False
     _end(_left(undo))
     if accepts(undo):
@@ -78,23 +79,25 @@ def revive(undo: Undo) -> bool:
             return False
         started = None if _is_same(note.get("pid"), note.get("start")) else _start(undo, note)
         until_s = time.monotonic() + _READY_S
-        while not accepts(undo):
+        while not accepts(undo) or (
+            started is not None and undo.args.get("returns") and started.poll() is None
+        ):
+            if _kept_no_more(undo):
+                break
             # A command that returns has started something that lives on by itself, or has failed.
             if started is not None and started.poll() not in {None, 0}:
                 raise UndoFailed(f"{undo.args['command'][0]} ended with exit code {started.returncode}")
             if time.monotonic() > until_s:
-                raise UndoFailed(
-                    f"{undo.args['ready']} accepts no connections {_READY_S:g} s after the start"
-                )
+                raise UndoFailed(f"{undo.args['ready']} is not back {_READY_S:g} s after the start")
             time.sleep(_POLL_S)
-        # Whoever waited for the lock finds that it accepts, and starts nothing.
+        # Whoever waited for the lock finds that it accepts (or that nothing is left), and starts nothing.
         Path(str(undo.args["note"])).unlink(missing_ok=True)
-        return True
+        return not _kept_no_more(undo)
 
 
 def is_revived(undo: Undo) -> bool:
-    """Ask whether nobody was killed, or those that were have ended and the process accepts connections again."""
-    return _is_unharmed(undo) or (not _left(undo) and accepts(undo))
+    """Ask whether nobody was killed, or those that were have ended and the process accepts connections again, or all of the system is gone."""
+    return _kept_no_more(undo) or _is_unharmed(undo) or (not _left(undo) and accepts(undo))
 
 
 def accepts(undo: Undo) -> bool:
@@ -105,6 +108,12 @@ def accepts(undo: Undo) -> bool:
     except OSError:
         return False
     return True
+
+
+def _kept_no_more(undo: Undo) -> bool:
+    """Whether what kept the system has ended: the process is gone for good, with all the rest."""
+    keeper = undo.args.get("keeper")
+    return keeper is not None and not _is_same(*keeper)
 
 
 def _is_unharmed(undo: Undo) -> bool:

@@ -56,12 +56,17 @@ class RecordReader(Protocol):
 
 @dataclass(slots=True)
 class FaultFacts:
-    """What became of one planned fault; intervals are [lo, hi] in ns on the record's clock, None where it never happened."""
+    """What became of one planned fault; intervals are [lo, hi] in ns on the record's clock, None where it never happened.
+
+    `target` is what it is on, `on` whether that is a proxy, a process or a container; `proxy` is the one whose tap sees the calls that it is about, None where none does.
+    """
 
     fault_id: str
-    proxy: str
+    target: str
     kind: str
     planned_s: tuple[float, float]
+    on: str = "proxy"
+    proxy: str | None = None
     injected_ns: tuple[int, int] | None = None
     healed_ns: tuple[int, int] | None = None
     verified_ns: tuple[int, int] | None = None
@@ -166,9 +171,8 @@ def _faults(
 ) -> dict[str, FaultFacts]:
     facts = {}
     for fault, span in zip(loaded.plan.faults, loaded.timeline.faults, strict=True):
-        kind = "down" if fault.toxic is None else f"toxic {fault.toxic.type}"
         planned_s = (span.start_ns / NS_PER_S, span.end_ns / NS_PER_S)
-        facts[fault.id] = FaultFacts(fault.id, fault.proxy, kind, planned_s)
+        facts[fault.id] = FaultFacts(fault.id, fault.target, fault.kind, planned_s, fault.on, span.proxy)
     for event in events:
         found = facts.get(str(event.get("id")))
         if found is None:

@@ -62,13 +62,30 @@ def _was_met(
     assert fault.injected_ns is not None  # the caller has looked
     assert fault.healed_ns is not None
     from_ns, to_ns = fault.injected_ns[0], fault.healed_ns[1]
-    if any(from_ns <= record["at"][1] and record["at"][0] <= to_ns for record in reader.wire(fault.proxy)):
+    wire = reader.wire(fault.proxy) if fault.proxy is not None else ()
+    if any(from_ns <= record["at"][1] and record["at"][0] <= to_ns for record in wire):
+        return True
+    if _was_missed(evidence, fault.target, from_ns, to_ns):
         return True
     moves = (step.at for report in breakers.values() for i in report.instances for step in i.path[1:])
     if any(from_ns <= at.hi_ns and at.lo_ns <= to_ns for at in moves):
         return True
     return any(
         _suffered(evidence, load, evidence.at_s(from_ns), evidence.at_s(to_ns)) for load in evidence.plan.load
+    )
+
+
+def _was_missed(evidence: RunEvidence, target: str, from_ns: int, to_ns: int) -> bool:
+    """Whether the faulted instance itself gave no good answer when it was asked how it is, or its process was seen to be gone."""
+    during = (
+        event
+        for event in (*evidence.events.get("health", ()), *evidence.events.get("resource", ()))
+        if target in (event.get("instance"), event.get("process"))
+        and from_ns <= event["at"][1]
+        and event["at"][0] <= to_ns
+    )
+    return any(
+        event.get("gone") or (event["kind"] == "health" and event.get("live") is not True) for event in during
     )
 
 

@@ -131,6 +131,8 @@ def _amplification(
     span = evidence.timeline.phase(wanted.watch)
     from_ns, to_ns = evidence.epoch_ns + span.start_ns, evidence.epoch_ns + span.end_ns
     proxy = evidence.faults[wanted.fault].proxy
+    if proxy is None:
+        return None
     ids = [
         str(record["id"])
         for record in reader.wire(proxy)

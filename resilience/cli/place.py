@@ -106,11 +106,17 @@ def check_stack(loaded: LoadedPlan, place: Place) -> None:
         )
     if place.stack is StackKind.COMPOSE and (why := compose_lacks(loaded.plan)):
         fail_usage(f"{loaded.source} {why}")
+    contained = sorted({fault.container for fault in loaded.plan.faults if fault.container})
+    if contained and place.stack is StackKind.EMBEDDED:
+        fail_usage(
+            f"{loaded.source} puts faults on the containers {', '.join(contained)}, and the embedded lab has none: run it with "
+            "--stack compose, or write `process:` with freeze, kill or restart, which both stacks know"
+        )
     if place.system is not None:
         from resilience.cli.stacks import external_system
 
         offered = external_system(loaded.plan, place.system).proxies
-        missing = sorted({fault.proxy for fault in loaded.plan.faults} - set(offered))
+        missing = sorted({fault.proxy for fault in loaded.plan.faults if fault.proxy} - set(offered))
         if missing:
             fail_usage(
                 f"{loaded.source} puts faults on {', '.join(missing)}, and nothing says where the Toxiproxy in front of "

@@ -54,5 +54,7 @@ def print_timeline(timeline: Timeline) -> None:
             typer.echo(f"  {segment.start_ns / 1e9:8.3f} s  load {load}: {rate}")
     for load, shape in timeline.shapes.items():
         typer.echo(f"  {start_ns(shape) / 1e9:8.3f} s  load {load}: {describe(shape)}")
+    what = {span.fault_id: f" ({span.what})" for span in timeline.faults}
     for operation in timeline.operations:
-        typer.echo(f"  {operation.at_ns / 1e9:8.3f} s  {operation.kind} {operation.subject}")
+        said = what.get(operation.subject, "") if operation.kind == "fault.inject" else ""
+        typer.echo(f"  {operation.at_ns / 1e9:8.3f} s  {operation.kind} {operation.subject}{said}")

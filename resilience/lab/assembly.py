@@ -145,8 +145,8 @@ class Assembly:
             },
         )
         url, gateways = await self._gateways(points, postgres, cache, logs)
-        self._revivals.keep("cache", Kept(cache.child, points["cache"].upstream, cache.again))
-        self._revivals.keep("db", Kept(postgres.child, points["db"].upstream, postgres.again))
+        self._revivals.keep("redis", Kept(cache.child, points["cache"].upstream, cache.again))
+        self._revivals.keep("postgres", Kept(postgres.child, points["db"].upstream, postgres.again))
         system = self._system(
             url, points, (*(g.instance for g in gateways), _instance(pricing)), postgres, cache
         )

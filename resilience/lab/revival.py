@@ -4,31 +4,24 @@ A process fault kills one of the lab's processes and has to bring it back. Start
 the supervisor starts it: it keeps, for each process that may be killed, how it is started on the ports that it had, and offers that on a
 loopback port of its own:
 
-    GET  /processes              {"cache": {"pid": 4711, "ready": "127.0.0.1:40001", "runs": true}, ...}
+    GET  /processes              {"redis": {"pid": 4711, "ready": "127.0.0.1:40001", "runs": true}, ...}
     POST /processes/NAME/start   200 {"pid": 4712} once it accepts connections, at once if it runs; 404; 500 with its last words
 
-`python -m resilience.lab.revival URL NAME` asks that: it is the command of such a fault, and ends with 0 when the process is back. One start at
-a time a process. What the process had in memory is gone; that is what the fault is for.
+revive.py asks that: it is the command of such a fault, and ends with 0 when the process is back. One start at a time a process. What the process had in memory is gone; that is what the fault is for.
 """
 
 from __future__ import annotations
 
 import asyncio
-import json
 import sys
-import urllib.error
-import urllib.request
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from urllib.parse import quote
 
 from aiohttp import web
 
 from resilience.lab.child import Child
 from resilience.lab.ports import LOOPBACK, listening_socket
 from resilience.lab.system import LocalProcess, StackError
-
-_ASK_S = 20.0
 
 
 @dataclass(slots=True)
@@ -63,7 +56,7 @@ class Revivals:
         sock = listening_socket(LOOPBACK, 0)
         await web.SockSite(self._runner, sock).start()
         url = f"http://{LOOPBACK}:{sock.getsockname()[1]}"
-        command = (sys.executable, "-P", "-m", "resilience.lab.revival", url)
+        command = (sys.executable, "-P", "-m", "resilience.lab.revive", url)
         return {
             name: LocalProcess(kept.child.pid, kept.ready, (*command, name))
             for name, kept in self._kept.items()
@@ -98,26 +91,3 @@ class Revivals:
                 old, kept.child = kept.child, child
                 self.replaced(old, child)
         return web.json_response({"pid": kept.child.pid})
-
-
-def main(arguments: Sequence[str]) -> int:
-    """Ask the supervisor at URL to start NAME; 0 once it is back, 1 with the reason on stderr, 2 for other arguments."""
-    if len(arguments) != 2:
-        sys.stderr.write("usage: python -m resilience.lab.revival URL NAME\n")
-        return 2
-    url, name = arguments
-    request = urllib.request.Request(f"{url}/processes/{quote(name, safe='')}/start", data=b"", method="POST")  # noqa: S310 - the lab's own address
-    try:
-        with urllib.request.urlopen(request, timeout=_ASK_S) as answer:  # noqa: S310 - as above
-            answer.read()
-    except urllib.error.HTTPError as error:
-        sys.stderr.write(f"{name}: {json.loads(error.read())['error']}\n")
-        return 1
-    except OSError as error:
-        sys.stderr.write(f"the lab's supervisor does not answer at {url}: {error}\n")
-        return 1
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

@@ -10,11 +10,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from resilience.plan.arrivals import arrivals, offset_ns
-from resilience.plan.problems import Path, PlanInvalid, Problem, nearest
-from resilience.plan.references import known_proxies, references
+from resilience.plan.problems import Path, PlanInvalid, Problem
+from resilience.plan.references import references
 from resilience.plan.requests import unsendable
-from resilience.plan.schema import Plan
+from resilience.plan.schema import Fault, Plan
 from resilience.plan.soundness import breaker_problems, hold_problems, phase_problems, settle_problems
+from resilience.plan.targets import target_problems, wire_of
 from resilience.plan.timeline import FaultSpan, Operation, PhaseSpan, Timeline
 from resilience.plan.toxics import slot, toxic_problems
 from resilience.plan.units import format_duration
@@ -84,14 +85,7 @@ def _faults(
         if fault.id in seen:
             problems.append(Problem((*path, "id"), f"the fault id {fault.id!r} exists already"))
         seen.add(fault.id)
-        if fault.proxy not in known_proxies(plan):
-            hint = nearest(fault.proxy, known_proxies(plan))
-            problems.append(Problem((*path, "proxy"), f"no proxy {fault.proxy!r}{hint}"))
-        allowed = plan.allow.services
-        if allowed is not None and fault.proxy not in allowed:
-            problems.append(
-                Problem((*path, "proxy"), f"{fault.proxy!r} may not be faulted; add it to allow.services")
-            )
+        problems.extend(target_problems(plan, fault, path))
         if fault.duration <= 0:
             problems.append(Problem((*path, "duration"), "a fault lasts longer than zero"))
         if fault.duration > plan.allow.max_fault_duration:
@@ -110,7 +104,11 @@ def _faults(
                     f"the fault would last until {end}, after the end of the run at {total}",
                 )
             )
-        yield index, FaultSpan(fault.id, fault.proxy, start, start + fault.duration)
+        what = f"{fault.on} {fault.target}: {fault.kind}"
+        yield (
+            index,
+            FaultSpan(fault.id, wire_of(plan, fault), start, start + fault.duration, fault.target, what),
+        )
 
 
 def _overlaps(plan: Plan, placed: tuple[tuple[int, FaultSpan], ...]) -> Iterator[Problem]:
@@ -124,14 +122,18 @@ def _overlaps(plan: Plan, placed: tuple[tuple[int, FaultSpan], ...]) -> Iterator
             )
         for other_index, other in placed[:position]:
             clash = (
-                span.start_ns < other.end_ns and other.start_ns < span.end_ns and span.proxy == other.proxy
+                span.start_ns < other.end_ns and other.start_ns < span.end_ns and span.target == other.target
             )
             if clash and slot(plan.faults[index]) == slot(plan.faults[other_index]):
                 yield Problem(
                     ("faults", index, "start"),
-                    f"{span.fault_id!r} and {other.fault_id!r} overlap and are the same on {span.proxy!r}: healing "
-                    "one would heal the other; move one of them or give the toxics different names",
+                    f"{span.fault_id!r} and {other.fault_id!r} overlap and are the same on {span.target!r}: healing "
+                    f"one would heal the other; move one of them{_way_out(plan.faults[index])}",
                 )
+
+
+def _way_out(fault: Fault) -> str:
+    return " or give the toxics different names" if fault.toxic is not None else ""
 
 
 def _operations(

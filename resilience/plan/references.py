@@ -11,8 +11,8 @@ from typing import NamedTuple
 from resilience.plan.problems import Path, Problem, nearest
 from resilience.plan.schema import Expectation, Plan
 from resilience.plan.stimuli import stimulus_problems
+from resilience.plan.targets import known_containers, known_proxies
 
-LAB_PROXIES = ("pricing", "db", "cache")
 LAB_SERVICES = ("gateway", "pricing", "postgres", "valkey")
 
 
@@ -41,6 +41,7 @@ def references(plan: Plan) -> Iterator[Problem]:
     known: dict[str, Collection[str]] = {
         "phase": [phase.name for phase in plan.phases],
         "proxy": known_proxies(plan),
+        "target": (*known_proxies(plan), *_containers(plan)),
         "load": plan.load,
         "fault": [fault.id for fault in plan.faults],
         "breaker": plan.breakers,
@@ -53,9 +54,10 @@ def references(plan: Plan) -> Iterator[Problem]:
     yield from stimulus_problems(plan)
 
 
-def known_proxies(plan: Plan) -> tuple[str, ...]:
-    """Names that a fault or an observation may use."""
-    return LAB_PROXIES if plan.lab is not None else tuple(plan.external.proxies if plan.external else ())
+def _containers(plan: Plan) -> Collection[str]:
+    if plan.lab is not None:
+        return known_containers(plan)
+    return {fault.target for fault in plan.faults if fault.container is not None}
 
 
 def known_services(plan: Plan) -> Collection[str]:
@@ -76,7 +78,7 @@ def _of_parts(plan: Plan) -> Iterator[Reference]:
     for index, abort in enumerate(plan.abort):
         yield Reference(("abort", index, "load"), "load", abort.load)
     for index, service in enumerate(plan.allow.services or ()):
-        yield Reference(("allow", "services", index), "proxy", service)
+        yield Reference(("allow", "services", index), "target", service)
 
 
 def _of_expectations(plan: Plan) -> Iterator[Reference]:

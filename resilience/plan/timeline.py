@@ -62,12 +62,14 @@ class Segment:
 
 @dataclass(frozen=True, slots=True)
 class FaultSpan:
-    """A fault with its planned offsets."""
+    """A fault with its planned offsets: what it is, in words, what it is on, and the proxy whose tap sees the calls that it is about."""
 
     fault_id: str
-    proxy: str
+    proxy: str | None
     start_ns: int
     end_ns: int
+    target: str = ""
+    what: str = ""
 
 
 @dataclass(frozen=True, slots=True)

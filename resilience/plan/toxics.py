@@ -9,6 +9,7 @@ from faults.toxics import OWN_TOXICS, TOXICS, Toxic, attribute_types, only_strea
 from resilience.plan.problems import Path, Problem, nearest
 from resilience.plan.schema import Fault, Plan
 
+_LIFE = ("freeze", "pause", "kill", "stop", "restart")
 _TYPES = {int: "a whole number", float: "a number", str: "a text"}
 
 _IDLE: dict[str, tuple[str, Callable[[Any], bool]]] = {
@@ -34,8 +35,13 @@ def toxic_name(fault: Fault) -> str:
 
 
 def slot(fault: Fault) -> tuple[str, ...]:
-    """What a fault takes up on its proxy: two faults with the same slot cannot be in place together."""
-    return ("enabled",) if fault.toxic is None else ("toxic", toxic_name(fault))
+    """What a fault takes up on its target: two faults with the same slot cannot be in place together."""
+    if fault.toxic is not None:
+        return ("toxic", toxic_name(fault))
+    if fault.disconnect is not None:
+        return ("network", fault.network or "")
+    # Whatever is done to the life of a process, another such thing would meet it halfway.
+    return ("life",) if fault.action in _LIFE else (fault.action,)
 
 
 def toxic_problems(plan: Plan) -> Iterator[Problem]:

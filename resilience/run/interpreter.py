@@ -40,6 +40,7 @@ from resilience.run.clock import now_ns, sleep_until
 from resilience.run.ending import Ending
 from resilience.run.environment import describe_environment, on_loopback
 from resilience.run.faulting import blast_radius, nemesis_for
+from resilience.run.locating import with_pids_now
 from resilience.run.observing import Observation, observe
 from resilience.run.record import RecordError, RunRecorder
 from resilience.run.stimulating import Stimulation, stimulation
@@ -278,8 +279,10 @@ class _Run:
                 self._tell("phase", name=operation.subject, state="ended")
             case "fault.inject":
                 fault = next(f for f in self.plan.faults if f.id == operation.subject)
-                self._tell("fault", id=fault.id, step="planned", detail={"proxy": fault.proxy})
-                await faults.inject(nemesis_for(fault, system))
+                self._tell(
+                    "fault", id=fault.id, step="planned", detail={fault.on: fault.target, "kind": fault.kind}
+                )
+                await faults.inject(nemesis_for(fault, await with_pids_now(system, fault)))
             case "fault.heal":
                 await faults.heal(operation.subject)
             case "load.start" | "heal.all":
@@ -305,9 +308,7 @@ class _Run:
     def _engine(self, system: System) -> contextlib.AbstractAsyncContextManager[Engine | None]:
         if not self.plan.load:
             return contextlib.nullcontext()
-        streams = load_streams(
-            self.plan, self.timeline, system.base_url, self.options.seed, system.addresses
-        )
+        streams = load_streams(self.plan, self.timeline, system.base_url, self.options.seed, system.addresses)
         phases, options = load_phases(self.timeline), self.options
         if not options.cluster:
             return LoadEngine(

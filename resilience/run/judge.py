@@ -196,11 +196,13 @@ def _fault(evidence: RunEvidence, fault_id: str) -> dict[str, Any]:
             return None
         return {"at": list(interval), "at_s": [round(evidence.at_s(end), 4) for end in interval]}
 
-    point: Mapping[str, Any] = evidence.environment.get("system", {}).get("proxies", {}).get(fault.proxy, {})
+    points = evidence.environment.get("system", {}).get("proxies", {}) if fault.on == "proxy" else {}
+    point: Mapping[str, Any] = points.get(fault.target, {})
     return {
         "id": fault.fault_id,
         "kind": fault.kind,
-        "target": fault.proxy,
+        "on": fault.on,
+        "target": fault.target,
         "toxiproxy": point.get("admin_url"),
         "planned_s": list(fault.planned_s),
         "injected": times(fault.injected_ns),

@@ -25,6 +25,7 @@ from resilience.breaker.observers.tap import TapObserver
 from resilience.lab.system import Instance, Stack, System
 from resilience.plan.schema import Plan
 from resilience.plan.schema.breakers import Mapped
+from resilience.plan.targets import wire_of
 from resilience.run.clock import now_ns
 from resilience.run.machine import watch_machine
 from resilience.run.probes import AUTOSCALER, Prober, watch_scaling
@@ -120,8 +121,8 @@ async def _ended(tasks: Collection[asyncio.Task[None]]) -> None:
 def _taps(plan: Plan, system: System) -> list[TapObserver]:
     wanted = {breaker.observe.wire for breaker in plan.breakers.values() if breaker.observe.wire}
     wanted |= {name for e in plan.expect.values() if (name := getattr(e, "proxy", None))}
-    # Before every proxy that is faulted: the judge asks whether anything met the fault.
-    wanted |= {fault.proxy for fault in plan.faults}
+    # Before everything that is faulted: the judge asks whether anything met the fault.
+    wanted |= {wire for fault in plan.faults if (wire := wire_of(plan, fault)) is not None}
     points = [system.proxies[name] for name in sorted(wanted)]
     return [TapObserver(p.tap_url, p.tap, proxy=p.name) for p in points if p.tap_url and p.tap]
 

@@ -63,12 +63,12 @@ async def test_cache_that_was_killed_comes_back_empty(system: System) -> None:
     """The same port and password, another process, and nothing of what it held."""
     async with Redis.from_url(system.addresses["cache"]) as client:
         await client.set("kept", "1")
-    await killed(system.processes["cache"])
-    assert shown(system)["cache"]["runs"] is False
-    assert await revived(system.processes["cache"]) == 0
+    await killed(system.processes["redis"])
+    assert shown(system)["redis"]["runs"] is False
+    assert await revived(system.processes["redis"]) == 0
     async with Redis.from_url(system.addresses["cache"]) as client:
         assert await client.get("kept") is None
-    assert shown(system)["cache"]["pid"] != system.processes["cache"].pid
+    assert shown(system)["redis"]["pid"] != system.processes["redis"].pid
 
 
 async def test_database_that_was_killed_comes_back_with_what_was_committed(system: System) -> None:
@@ -76,8 +76,8 @@ async def test_database_that_was_killed_comes_back_with_what_was_committed(syste
     connection = await asyncpg.connect(system.addresses["db"])
     await connection.execute("CREATE TABLE kept (n int); INSERT INTO kept VALUES (7)")
     await connection.close()
-    await killed(system.processes["db"])
-    assert await revived(system.processes["db"]) == 0
+    await killed(system.processes["postgres"])
+    assert await revived(system.processes["postgres"]) == 0
     connection = await asyncpg.connect(system.addresses["db"])
     assert await connection.fetchval("SELECT n FROM kept") == 7
     await connection.close()
@@ -97,15 +97,15 @@ async def test_service_that_was_killed_answers_again_where_it_did(system: System
 
 async def test_revival_of_what_runs_starts_nothing(system: System) -> None:
     """Guardian, session and a sweep may all ask: one start is enough."""
-    assert await revived(system.processes["cache"]) == 0
-    assert shown(system)["cache"]["pid"] == system.processes["cache"].pid
+    assert await revived(system.processes["redis"]) == 0
+    assert shown(system)["redis"]["pid"] == system.processes["redis"].pid
 
 
 async def test_revival_of_what_is_not_there_says_so() -> None:
     """Exit 1 with the reason, 2 for other arguments."""
     for arguments, code in ((["http://127.0.0.1:9", "cache"], 1), ([], 2)):
         done = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "resilience.lab.revival", *arguments), stderr=asyncio.subprocess.PIPE
+            *(sys.executable, "-m", "resilience.lab.revive", *arguments), stderr=asyncio.subprocess.PIPE
         )
         _out, errors = await done.communicate()
         assert done.returncode == code
@@ -114,4 +114,4 @@ async def test_revival_of_what_is_not_there_says_so() -> None:
 
 async def test_frozen_process_is_ended_with_the_lab(system: System) -> None:
     """A process that was frozen and never let go on does not outlive its lab: the fixture looks."""
-    os.kill(system.processes["cache"].pid, signal.SIGSTOP)
+    os.kill(system.processes["redis"].pid, signal.SIGSTOP)

@@ -5,6 +5,9 @@ starved by a neighbour answers late and looks broken. So once a second the whole
 that went to processes which are not of this run: everything busy, less the runner, its children, and what the stack named.
 
 Interrupts are nobody's: the run's own packets cause most of them. Time that a hypervisor took away ("steal") is others'.
+A second is long: a system that needs its processor for the hundred milliseconds of a herd can be starved in a second with idle time. So it
+is read, too, how long the threads of this run were ready and did not run (`waited_s`, from /proc/PID/task/TID/schedstat; left out where the kernel does not tell).
+
 What strangers take who are niced far below the lab (`YIELDS_FROM`) counts as idle: they get what nobody else wants, and give it
 back when somebody does. A stranger with the lab's own niceness, another lab say, competes with it and counts as others.
 """
@@ -16,6 +19,7 @@ import itertools
 import os
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable
+from pathlib import Path
 from typing import Any
 
 import psutil
@@ -33,9 +37,9 @@ Spent = dict[int, tuple[float, float]]
 
 
 async def watch_machine(system: System, emit: Callable[[dict[str, Any]], None]) -> None:
-    """Emit one `machine` event a second until cancelled: `cores`, and the `idle_s`, `ours_s` and `foreign_s` of that second.
+    """Emit one `machine` event a second until cancelled: `cores`, and the `idle_s`, `ours_s`, `foreign_s` and `waited_s` of that second.
 
-    Seconds are over all cores. Emits nothing where the stack does not name the processes that keep it alive: ours could not
+    Seconds are over all cores; `waited_s` is over all threads. Emits nothing where the stack does not name the processes that keep it alive: ours could not
     be told from others'.
     """
     if not system.owners or not hasattr(psutil.cpu_times(), "steal"):
@@ -45,17 +49,20 @@ async def watch_machine(system: System, emit: Callable[[dict[str, Any]], None]) 
     ours: list[psutil.Process] = []
     yielding: list[psutil.Process] = []
     spent: Spent = {}
+    queued: dict[str, int] = {}
     for turn in itertools.count():
         if turn % _FAMILY_EVERY == 0:
             ours, yielding = await asyncio.to_thread(_look_around, roots)
         _user_and_system(ours, spent)
         _user_and_system(yielding, spent)
+        _waited_s(ours, queued)
         before, lo = psutil.cpu_times(), now_ns()
         await asyncio.sleep(_INTERVAL_S)
         after = psutil.cpu_times()
         took = {part: getattr(after, part) - getattr(before, part) for part in _PARTS}
         ours_s = sum(_user_and_system(ours, spent))
         yielding_s = sum(_user_and_system(yielding, spent))
+        waited_s = _waited_s(ours, queued)
         busy_s = took["user"] + took["nice"] + took["system"] + took["steal"]
         emit(
             {
@@ -65,6 +72,7 @@ async def watch_machine(system: System, emit: Callable[[dict[str, Any]], None]) 
                 "idle_s": round(took["idle"] + took["iowait"] + yielding_s, 3),
                 "ours_s": round(ours_s, 3),
                 "foreign_s": round(max(0.0, busy_s - ours_s - yielding_s), 3),
+                **({} if waited_s is None else {"waited_s": round(waited_s, 3)}),
             }
         )
 
@@ -101,3 +109,26 @@ def _user_and_system(processes: Iterable[psutil.Process], spent: Spent) -> tuple
         user_s += now.user - before[0]
         system_s += now.system - before[1]
     return user_s, system_s
+
+
+def _waited_s(processes: Iterable[psutil.Process], queued: dict[str, int]) -> float | None:
+    """Seconds that threads of these were ready and did not run since they were last asked; None where no thread tells.
+
+    A thread that has just been met counts from now on.
+    """
+    waited_ns, told = 0, False
+    for process in processes:
+        try:
+            threads = list(Path(f"/proc/{process.pid}/task").iterdir())
+        except OSError:
+            continue
+        for thread in threads:
+            try:
+                now_ns = int((thread / "schedstat").read_text().split()[1])
+            except (OSError, IndexError, ValueError):
+                queued.pop(thread.name, None)
+                continue
+            told = True
+            waited_ns += max(0, now_ns - queued.get(thread.name, now_ns))
+            queued[thread.name] = now_ns
+    return waited_ns / 1e9 if told else None

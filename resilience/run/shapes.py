@@ -92,7 +92,10 @@ _EVENTS: Final[Mapping[str, tuple[Shape, Shape]]] = {
         {"state": _text},
         {"load": _text, "instance": _or_none(_text), "part": _text, "why": _text},
     ),
-    "machine": ({"at": _interval, "cores": _whole, "idle_s": _number, "foreign_s": _number}, {}),
+    "machine": (
+        {"at": _interval, "cores": _whole, "idle_s": _number, "foreign_s": _number},
+        {"ours_s": _number, "waited_s": _number},
+    ),
     "health": (
         {"stage": _text, "instance": _text, "at": _interval},
         {"service": _text, "dependencies": _object, "breakers": _object},

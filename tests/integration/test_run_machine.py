@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import psutil
@@ -106,3 +106,15 @@ async def test_machine_counts_a_niced_lab_as_ours() -> None:
     with burning(niceness=5) as pid:
         seen = await watched((pid,), 3)
     assert sum(event["ours_s"] for event in seen) > 0.5
+
+
+@needs_steal
+async def test_machine_tells_how_long_its_run_was_ready_and_did_not_run() -> None:
+    """Three processes for each core: most of the time most of them wait."""
+    cores = psutil.cpu_count() or 1
+    with ExitStack() as stack:
+        owners = tuple(stack.enter_context(burning()) for _ in range(3 * cores))
+        seen = await watched(owners, 3)
+    if "waited_s" not in seen[0]:
+        pytest.skip("this kernel does not tell")
+    assert sum(event["waited_s"] for event in seen) > 0.5

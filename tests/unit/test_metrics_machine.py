@@ -42,6 +42,36 @@ def test_machine_gate_lets_pass(quiet) -> None:
     assert crowded_phases(samples(**quiet), PHASES, EPOCH) == ()
 
 
+def waiting(ours_s: float, foreign_s: float, waited_s: float, *, seconds: int = 10):
+    """So many seconds of the phase, half of each idle."""
+    for second in range(seconds):
+        at = EPOCH + (4 + second) * S
+        told = {"idle_s": 1.0, "ours_s": ours_s, "foreign_s": foreign_s, "waited_s": waited_s}
+        yield {"at": [at, at + S], "cores": 2, **told}
+
+
+def test_run_that_waited_for_its_neighbours_is_told_though_the_machine_had_idle_time() -> None:
+    """A herd needs its processor at once: half a second of idle time later is none of its own."""
+    (reason,) = crowded_phases(waiting(0.2, 0.8, 0.5), PHASES, EPOCH)
+    assert reason.startswith(
+        "in spike the run's own threads ran for 2.0 s and waited 4.0 s for other programs"
+    )
+
+
+@pytest.mark.parametrize(
+    "waited",
+    [
+        (1.0, 0.05, 9.0),  # it waited for itself: others ran too little to be the cause
+        (1.6, 0.3, 8.0),  # a spike beside a small neighbour: what that took is a sixth of what was run
+        (0.05, 0.4, 0.1),  # hardly anything ran, and hardly anything waited
+        (0.5, 0.5, 0.2),  # a fifth slower is within what limits allow
+    ],
+)
+def test_run_that_waited_little_for_others_is_let_pass(waited: tuple[float, float, float]) -> None:
+    """Waiting for oneself is what a spike is; a little waiting for others changes no verdict."""
+    assert crowded_phases(waiting(*waited), PHASES, EPOCH) == ()
+
+
 def test_machine_that_was_not_measured_is_no_reason() -> None:
     """Other systems, and stacks whose processes are out of reach, have no samples."""
     assert crowded_phases([], PHASES, EPOCH) == ()

@@ -35,7 +35,7 @@ def test_examples_of_the_page_are_one_plan() -> None:
     expect = "expect:\n" + "".join(f"  e{index}: {example}\n" for index, example in enumerate(examples))
     loaded = load(AROUND + "".join(blocks) + expect)
     assert len(loaded.plan.expect) == 7
-    assert len(loaded.plan.faults) == 2
+    assert len(loaded.plan.faults) == 5
 
 
 def test_page_explains_every_figure_of_a_load() -> None:

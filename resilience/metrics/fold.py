@@ -106,7 +106,8 @@ class LoadTable:
     def __init__(self, phases: Sequence[PhaseWindow] = (), *, slot_s: int = 1) -> None:
         self._phases = {phase.name: phase for phase in phases}
         self._bins: dict[str, dict[tuple[str, int], Bin]] = {}
-        self._slot_s = slot_s
+        self.slot_s = slot_s
+        """Seconds that are kept as one."""
         self._newest: Bin | None = None
         """The bin that was added to last; the others are compact."""
 
@@ -125,7 +126,7 @@ class LoadTable:
     def add(self, message: Mapping[str, Any]) -> None:
         """Add one `bins` message."""
         bins = self._bins.setdefault(message["load"], {})
-        key = message["phase"], message["s"] - message["s"] % self._slot_s
+        key = message["phase"], message["s"] - message["s"] % self.slot_s
         found = bins.get(key)
         if found is None:
             found = bins[key] = Bin()
@@ -161,9 +162,9 @@ class LoadTable:
 
         Raises ValueError for a window that slots of several seconds cannot tell from its surroundings.
         """
-        if self._slot_s > 1 and (start_s % self._slot_s or (end_s < float("inf") and end_s % self._slot_s)):
+        if self.slot_s > 1 and (start_s % self.slot_s or (end_s < float("inf") and end_s % self.slot_s)):
             raise ValueError(
-                f"a run of this length is kept in steps of {self._slot_s} s: windows begin and end at multiples of it, "
+                f"a run of this length is kept in steps of {self.slot_s} s: windows begin and end at multiples of it, "
                 f"not at {start_s:g} s and {end_s:g} s"
             )
         total = Bin()
@@ -183,7 +184,7 @@ class LoadTable:
             duration_s = (window.end_ns - window.start_ns) / 1e9
         else:
             slots = sum(1 for name, _ in self._bins.get(load, {}) if name == phase)
-            duration_s = float(slots * self._slot_s)
+            duration_s = float(slots * self.slot_s)
         return summarise(self.bin(load, phase=phase), duration_s)
 
 

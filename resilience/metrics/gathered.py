@@ -100,7 +100,7 @@ class Gathered:
 
 def merged(earlier: Message, later: Message) -> dict[str, Any]:
     """Two successive reports of a worker as one: `n` of them, from the one at `from_t` to that at `t`, no further than `gap_ns` apart."""
-    n = earlier.get("n", 1)
+    n: int = earlier.get("n", 1)
 
     def mean(a: float, b: float) -> float:
         return (a * n + b) / (n + 1)

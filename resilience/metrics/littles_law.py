@@ -4,20 +4,23 @@ Over a stationary window the mean number of operations in flight N equals the ra
 that each stays. N is sampled by the workers every few milliseconds, X and W come from the operations' stamps: two ways to
 the same number, so a difference means that one of them is wrong.
 
-What it deliberately does not do: decide whether a window is stationary. It says whether the law can be asked at all: the window
-has to be at least WINDOW_IN_W times W long, with N of at least LEAST_N.
+The law can be asked of a window that is at least WINDOW_IN_W times W long, with N of at least LEAST_N. `steady_law` asks it of a
+phase, if that was stationary: if neither half of it differs from the other by more than STEADY in N, X or W.
 """
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from resilience.load.model import PhaseWindow
 from resilience.metrics.fold import LoadTable
 from resilience.metrics.gathered import middle_ns
 
 WINDOW_IN_W = 20.0
 LEAST_N = 5.0
 TOLERANCE = 0.05
+STEADY = 0.2
+_S = 10**9
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +55,35 @@ def littles_law(
     return LittlesLaw(
         in_flight, per_s, stay_s, difference, applicable, difference <= TOLERANCE if applicable else None
     )
+
+
+def steady_law(
+    table: LoadTable, messages: Iterable[Mapping[str, Any]], load: str, phase: PhaseWindow
+) -> LittlesLaw | None:
+    """The law over the whole seconds of a phase but its first and last; None where it does not apply or the load was not steady."""
+    slot = table.slot_s
+    start = -(-(-(-phase.start_ns // _S) + 1) // slot) * slot
+    end = (phase.end_ns // _S - 1) // slot * slot
+    middle = (start + end) // 2 // slot * slot
+    if not start < middle < end:
+        return None
+    reports = list(messages)
+    whole = littles_law(table, reports, load, start, end)
+    if not whole.applicable:
+        return None
+    first, second = (
+        littles_law(table, reports, load, start, middle),
+        littles_law(table, reports, load, middle, end),
+    )
+    steady = all(
+        abs(a - b) <= STEADY * of
+        for a, b, of in (
+            (first.in_flight, second.in_flight, whole.in_flight),
+            (first.per_s, second.per_s, whole.per_s),
+            (first.stay_s, second.stay_s, whole.stay_s),
+        )
+    )
+    return whole if steady else None
 
 
 def _mean_in_flight(messages: list[Mapping[str, Any]], load: str, start_s: float, end_s: float) -> float:

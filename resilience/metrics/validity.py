@@ -12,6 +12,9 @@ The gates, each with its reason in words when it is not met:
 - of a cluster's workers, none heard the start after the epoch or kept the runner waiting for an answer;
 - the law of conservation: offered = sum over the categories, in every phase and second, and offered = scheduled overall.
 
+Little's law is checked as well, in phases that were steady (`littles_law`). What contradicts it is noted, not a reason: the number in
+flight is sampled by the very loop whose figures it checks.
+
 What it deliberately does not do: weigh one gate against another.
 """
 
@@ -24,6 +27,7 @@ from resilience.load.model import PhaseWindow
 from resilience.metrics.clocks import clock_notes, worker_clocks
 from resilience.metrics.fold import LoadTable
 from resilience.metrics.gathered import middle_ns
+from resilience.metrics.littles_law import steady_law
 from resilience.metrics.outcomes import DROPPED, UNFINISHED
 from resilience.metrics.shares import wilson_interval
 
@@ -65,6 +69,8 @@ class Validity:
     """By load that is a herd: the longest time from the first to the last write of a wave."""
     stall_ms: dict[str, float] = field(default_factory=dict)
     """By worker: the longest time in which it did not run when it should have."""
+    littles_law: dict[str, dict[str, float]] = field(default_factory=dict)
+    """By load and steady phase: by what share operations in flight differ from rate times stay."""
     conservation: bool = True
     clocks: dict[str, dict[str, Any]] = field(default_factory=dict)
     """By worker elsewhere: by how much its clock was ahead and what error is left, ms."""
@@ -88,6 +94,7 @@ def judge_validity(
     evidence = _Evidence(table, scheduled, list(messages), phases)
     ends = [message for message in evidence.messages if message.get("kind") == "end"]
     evidence.descriptors()
+    differences, contradictions = evidence.littles_law()
     return Validity(
         lag_p99_ms=evidence.lag(_herds(ends)),
         started_share=evidence.starts(),
@@ -95,7 +102,13 @@ def judge_validity(
         herd_spread_ms=evidence.herds(ends),
         stall_ms=evidence.silences(ends),
         conservation=evidence.conservation(ends),
-        notes=(*evidence.drops(), *evidence.retransmitted_connects(), *clock_notes(evidence.clocks)),
+        littles_law=differences,
+        notes=(
+            *evidence.drops(),
+            *evidence.retransmitted_connects(),
+            *clock_notes(evidence.clocks),
+            *contradictions,
+        ),
         clocks={str(clock.worker): clock.to_json() for clock in evidence.clocks},
         # Evaluated last: each of the above adds its reasons.
         reasons=tuple(evidence.reasons),
@@ -308,6 +321,22 @@ class _Evidence:
     def _who(self, worker: int) -> str:
         """A worker by its number, and by its place where that is not this machine."""
         return f"worker {worker}{self._names.get(worker, '')}"
+
+    def littles_law(self) -> tuple[dict[str, dict[str, float]], list[str]]:
+        differences: dict[str, dict[str, float]] = {}
+        notes = []
+        for load in self._table.loads:
+            for phase in self._judged:
+                law = steady_law(self._table, self.messages, load, phase)
+                if law is None:
+                    continue
+                differences.setdefault(load, {})[phase.name] = round(law.difference, 4)
+                if not law.holds:
+                    notes.append(
+                        f"load {load}, phase {phase.name}: {law.in_flight:.1f} operations in flight, but {law.per_s:.1f}/s that "
+                        f"take {law.stay_s * 1e3:.1f} ms each make {law.per_s * law.stay_s:.1f} (Little's law): one of the three is wrong"
+                    )
+        return differences, notes
 
     def _reports(self) -> list[Mapping[str, Any]]:
         return [message for message in self.messages if message.get("kind") == "worker"]

@@ -1,7 +1,7 @@
 """A small real HTTP server that speaks the part of Toxiproxy's API which faults use, with knobs for its bad days.
 
 `create_delay_s` holds the creation of a toxic back after its request has been read (a request still on its way when its
-sender dies); `frozen` makes every request hang until it is cleared.
+sender dies); `frozen` makes every request hang until it is cleared. `injections` are the times of requests that put a fault in.
 """
 
 # ruff: noqa: D102, N815 - the names are http.server's, the rest speaks Toxiproxy's API
@@ -29,6 +29,7 @@ class StubToxiproxy:
         self.upstream = "127.0.0.1:9"
         self.toxics = {}
         self.requests = []
+        self.injections = []
         self.create_delay_s = 0.0
         self.frozen = threading.Event()
         self.closing = threading.Event()
@@ -81,6 +82,8 @@ class StubToxiproxy:
             time.sleep(self.create_delay_s)
         with self.lock:
             self.requests.append((method, path, time.monotonic_ns()))
+            if (method == "POST" and path.endswith("/toxics")) or (body or {}).get("enabled") is False:
+                self.injections.append(time.monotonic_ns())
             return self._answer(method, path.strip("/").split("/"), body)
 
     def _answer(self, method, parts, body):

@@ -3,7 +3,10 @@
 Each trial has a dependency of its own (a real HTTP server that speaks Toxiproxy's control API), a state directory of its own,
 and a runner that injects and heals without rest. At a random moment it is killed, its whole process group is killed, or it is
 frozen, and thawed once its faults are gone. Measured is the time from that moment until the dependency is clean and stays
-clean; a thawed runner must not leave anything behind either.
+clean, seen from outside, and until the guardian has verified it, by its journal. A thawed runner injects nothing: the dependency counts the
+requests that put something in. (One that was frozen with no fault in anybody's care has had nothing healed, is not fenced off, and
+is counted as forgiven.) One that the runner had passed to its HTTP client before it was frozen may still come (docs/safety.md says
+so); it is counted as late, at most one a runner, and must be undone like any other.
 """
 
 from __future__ import annotations
@@ -20,12 +23,17 @@ import tempfile
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+sys.path.insert(0, str(Path(__file__).parent))
 sys.path.insert(0, str(Path(__file__).parents[1] / "integration"))
+from aftermath import gone, records_of, verified_after_s
 from faults_safety_stub import StubToxiproxy
+
+from faults.journal import live_intents
+from faults.sweep import sweep
 
 PROMISE_S = 5.0
 SETTLED_S = 1.2
@@ -42,7 +50,10 @@ class Trial:
 
     way: str
     faulted: bool
-    clean_after_s: float
+    clean_after_s: float = float("inf")
+    verified_s: float | None = None
+    late: int = 0
+    forgiven: bool = False
     problem: str = ""
 
 
@@ -59,28 +70,57 @@ def report(trials: list[Trial]) -> dict[str, Any]:
     by_way = {}
     for way in WAYS:
         times = [each.clean_after_s for each in trials if each.way == way and each.faulted]
+        # A freeze is followed by a thaw, after which the guardian looks at everything once more: no time of healing.
+        verified = [
+            each.verified_s
+            for each in trials
+            if each.way == way and each.verified_s is not None and way != "freeze"
+        ]
         by_way[way] = {
             "kills": sum(each.way == way for each in trials),
             "with_a_fault_in_place": len(times),
             "median_s": round(statistics.median(times), 3) if times else None,
             "longest_s": round(max(times), 3) if times else None,
+            "longest_until_verified_s": max(verified, default=None),
         }
     problems = [f"{each.way}: {each.problem}" for each in trials if each.problem]
-    return {"kills": len(trials), "by_way": by_way, "promise_s": PROMISE_S, "problems": problems}
+    return {
+        "kills": len(trials),
+        "by_way": by_way,
+        "late_requests_of_thawed_runners": sum(each.late for each in trials),
+        "thawed": sum(each.way == "freeze" and not each.forgiven for each in trials),
+        "forgiven": sum(each.forgiven for each in trials),
+        "promise_s": PROMISE_S,
+        "problems": problems,
+    }
 
 
 def _trial(number: int, dice: random.Random) -> Trial:
     way = WAYS[number % len(WAYS)]
     stub = StubToxiproxy()
     try:
-        with (
-            tempfile.TemporaryDirectory(prefix="chaos-spike-torture-") as folder,
-            _runner(stub, folder, number) as runner,
-        ):
-            time.sleep(dice.uniform(0, 1.5))
-            return _kill(way, runner, stub)
+        with tempfile.TemporaryDirectory(prefix="chaos-spike-torture-") as folder:
+            began_ns = 0
+            with _runner(stub, folder, number) as runner:
+                time.sleep(dice.uniform(0, 1.5))
+                began_ns = time.monotonic_ns()
+                trial = _kill(way, runner, stub, Path(folder))
+            return _with_journal(trial, Path(folder), began_ns)
     finally:
         stub.close()
+
+
+def _with_journal(trial: Trial, state_dir: Path, began_ns: int) -> Trial:
+    """What the journals say once the guardian has ended: when it had verified, and that a sweep leaves nothing live."""
+    swept = sweep(state_dir)
+    records = records_of(state_dir)
+    verified_s = verified_after_s(records, began_ns)
+    problem = trial.problem
+    if any(not each.clean for each in swept) or live_intents(records):
+        problem = problem or f"faults are left in the journal: {live_intents(records)}"
+    if trial.way != "freeze" and (verified_s or 0.0) > PROMISE_S:
+        problem = problem or f"verified only after {verified_s} s"
+    return replace(trial, verified_s=verified_s, problem=problem)
 
 
 @contextlib.contextmanager
@@ -96,24 +136,10 @@ def _runner(stub: StubToxiproxy, folder: str, seed: int) -> Iterator[subprocess.
                 process.send_signal(signal.SIGCONT)
             process.kill()
             process.wait()
-            _gone(guardian)
+            gone(guardian)
 
 
-def _gone(pid: int) -> None:
-    """Wait until a guardian has ended: it heals, looks twice, and goes."""
-    deadline = time.monotonic() + 20
-    while time.monotonic() < deadline:
-        try:
-            stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8")
-        except OSError:
-            return
-        if stat.rpartition(")")[2].split()[0] == "Z":
-            return
-        time.sleep(0.05)
-    raise AssertionError(f"guardian {pid} outlived its work")
-
-
-def _kill(way: str, runner: subprocess.Popen[bytes], stub: StubToxiproxy) -> Trial:
+def _kill(way: str, runner: subprocess.Popen[bytes], stub: StubToxiproxy, state_dir: Path) -> Trial:
     faulted = not _clean(stub)
     began = time.monotonic()
     if way == "group":
@@ -122,13 +148,20 @@ def _kill(way: str, runner: subprocess.Popen[bytes], stub: StubToxiproxy) -> Tri
         runner.send_signal(signal.SIGSTOP if way == "freeze" else signal.SIGKILL)
     clean_after_s = _clean_for_good(stub, began)
     if clean_after_s is None:
-        return Trial(way, faulted, float("inf"), f"not clean for good within {PROMISE_S} s: {_left(stub)}")
+        return Trial(way, faulted, problem=f"not clean for good within {PROMISE_S} s: {_left(stub)}")
     if way == "freeze":
         # A freeze that is shorter than three heartbeats is no death: such a runner may go on, and would.
         time.sleep(max(0.0, began + FENCED_S - time.monotonic()))
+        if not any(each.get("reason") == "silence" for each in records_of(state_dir)):
+            # No fault was in anybody's care when it stopped: there was nothing to heal, and it may go on.
+            return Trial(way, faulted, clean_after_s, forgiven=True)
+        thawed_ns = time.monotonic_ns()
         runner.send_signal(signal.SIGCONT)
         if _clean_for_good(stub, time.monotonic()) is None:
-            return Trial(way, faulted, clean_after_s, f"the thawed runner left {_left(stub)}")
+            return Trial(way, faulted, clean_after_s, problem=f"the thawed runner left {_left(stub)}")
+        late = sum(at > thawed_ns for at in stub.injections)
+        problem = f"the thawed runner injected {late} times" if late > 1 else ""
+        return Trial(way, faulted, clean_after_s, late=late, problem=problem)
     return Trial(way, faulted, clean_after_s)
 
 

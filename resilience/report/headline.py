@@ -27,9 +27,9 @@ def one_line(model: ReportModel) -> str:
 
 def chips(
     expectations: Sequence[Expectation], faults: Sequence[FaultLane], breakers: Sequence[BreakerLane],
-    rules: Sequence[RuleRow], validity: Validity,
+    rules: Sequence[RuleRow], validity: Validity | None,
 ) -> tuple[Chip, ...]:  # fmt: skip
-    """Give the small facts of the verdict strip."""
+    """Give the small facts of the verdict strip; without `validity` the run goes on, and nothing is judged."""
     held = sum(each.verdict == "pass" for each in expectations)
     found = [
         Chip(
@@ -40,7 +40,7 @@ def chips(
     ]
     if faults:
         proven = sum(each.verified for each in faults)
-        clean_up = "pass" if proven == len(faults) else "fail"
+        clean_up = "pass" if proven == len(faults) else "fail" if validity else "unknown"
         found.append(Chip("faults", f"{proven} of {len(faults)} healed and verified", clean_up))
     if rules or breakers:
         broken = list(dict.fromkeys(each.rule for each in rules if each.verdict == "fail"))
@@ -55,6 +55,8 @@ def chips(
         for each in faults
         if each.recovery
     ]
+    if validity is None:
+        return tuple(found[1:])
     state = {"valid": "pass", "invalid": "fail"}.get(validity.state, "unknown")
     found.append(Chip("measurement", validity.state, state))
     return tuple(found)

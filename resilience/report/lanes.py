@@ -28,6 +28,9 @@ LEGAL_EDGES = frozenset(
 )
 MANUAL_STATES = frozenset({"forced_open", "disabled", "metrics_only"})
 
+_NOW: Mapping[str, str] = {"never injected": "not yet", "not healed": "on"}
+"""What a fault of a run that goes on is, by what it would be were the run over."""
+
 Event = Mapping[str, Any]
 LaneKey = tuple[str, str, str]
 
@@ -47,6 +50,7 @@ def fault_lanes(
             steps = seen.setdefault(str(event.get("id", event.get("fault_id"))), {})
             steps.setdefault(str(event.get("step")), moment)
     judged = {str(mapping(each).get("id")): mapping(each) for each in sequence(verdict.get("faults"))}
+    running = verdict.get("verdict") == "running"
     recovery = mapping(verdict.get("recovery"))
     ids = dict.fromkeys([*planned, *judged, *seen])
     lanes = (
@@ -54,7 +58,11 @@ def fault_lanes(
         for id_ in ids
     )
     return tuple(
-        replace(lane, recovery=_recovery(mapping(recovery.get(id_)), lane.actual, end_s))
+        replace(
+            lane,
+            recovery=_recovery(mapping(recovery.get(id_)), lane.actual, end_s),
+            note=_NOW.get(lane.note, lane.note) if running else lane.note,
+        )
         for id_, lane in zip(ids, lanes, strict=True)
     )
 

@@ -33,7 +33,7 @@ from resilience.run.record import RecordError, RunReader
 REFRESH_S = 2
 FAREWELL_S = 6.0
 _NICE = 19
-_POLICY = "default-src 'none'; style-src 'unsafe-inline'"
+_POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 
 
 def running_page(folder: Path, now_ns: int) -> str:
@@ -96,6 +96,12 @@ class _Handler(BaseHTTPRequestHandler):
             self._answer(
                 403, "this page is for browsers on this machine: ask http://127.0.0.1\n", "text/plain"
             )
+            return
+        if (
+            self.path == "/favicon.ico"
+        ):  # a browser asks for it beside "not yet"; a 404 would be an error on its console
+            self.send_response(204)
+            self.end_headers()
             return
         if self.path != "/":
             self._answer(404, "there is one page here: /\n", "text/plain")

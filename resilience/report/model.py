@@ -42,6 +42,8 @@ from resilience.report.values import (
 )  # fmt: skip
 
 MOST_JOURNAL_LINES = 400
+RUNNING = "running"
+"""The verdict of a run that goes on: nothing is judged yet."""
 LONGEST_PLAN = 60_000
 JOURNAL_KINDS = frozenset({"run", "phase", "fault", "breaker.transition", "health", "gap", "log"})
 """Kinds of events that people read; samples and polled states are drawn, not listed."""
@@ -98,6 +100,8 @@ def build_model(source: RunSource, verdict: dict[str, Any], past: Past | None = 
     breakage = verdicts.first_breakage(verdict, expectations, rules, moments)
     validity = tables.validity_of(verdict)
     table = LoadTable.from_messages(source.bins())
+    running = verdict.get("verdict") == RUNNING
+    drawn_s = _reported_s(table, duration_s) if running else duration_s
     return ReportModel(
         name=text(verdict.get("name"), "unnamed run"),
         purpose=text(verdict.get("purpose")),
@@ -109,12 +113,12 @@ def build_model(source: RunSource, verdict: dict[str, Any], past: Past | None = 
         duration_s=duration_s,
         stack=text(verdict.get("stack")),
         seed=clean(str(verdict.get("seed", ""))),
-        chips=chips(expectations, faults, breakers, rules, validity),
+        chips=chips(expectations, faults, breakers, rules, None if running else validity),
         expectations=expectations,
         breakage=breakage,
         phases=phases,
         loads=tuple(
-            series.load_series(table, name, duration_s, _objective(expectations, verdict, name))
+            series.load_series(table, name, drawn_s, _objective(expectations, verdict, name))
             for name in _planned_order(table.loads, timeline)
         ),
         faults=faults,
@@ -123,7 +127,7 @@ def build_model(source: RunSource, verdict: dict[str, Any], past: Past | None = 
         rules=rules,
         resources=series.resource_series(events, epoch_ns),
         dependency=series.dependency_series(
-            ((proxy, source.wire(proxy)) for proxy in _tapped(verdict, timeline)), epoch_ns, duration_s
+            ((proxy, source.wire(proxy)) for proxy in _tapped(verdict, timeline)), epoch_ns, drawn_s
         ),
         phase_table=tables.phase_table(verdict),
         recovery_table=tables.recovery_table(verdict),
@@ -149,6 +153,12 @@ def suffix_of(verdict: Mapping[str, Any], environment: Mapping[str, Any]) -> str
     if asked is None or given is None or bool(asked) == bool(given):
         return ""
     return "-strict" if given else "-declared"
+
+
+def _reported_s(table: LoadTable, duration_s: float) -> float:
+    """Give how far the load of a run that goes on is known: the newest second may still lack a worker's share."""
+    newest = max((second for name in table.loads for second, _ in table.seconds(name)), default=0)
+    return min(duration_s, float(max(1, newest)))
 
 
 def _first_ns(events: Sequence[Mapping[str, Any]]) -> int:

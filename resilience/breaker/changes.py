@@ -115,9 +115,15 @@ def _beside(spec: BreakerSpec, share: float) -> tuple[float, float]:
 def _waits(automaton: Automaton) -> Iterator[Change]:
     """Waits shorter and longer, and what may set them back."""
     spec = automaton.spec
-    for rule, factor in (("R5", 0.9), ("R5", 0.75), ("R5", 0.5), ("R6", 1.1), ("R6", 1.3), ("R6", 2.0)):
-        wait = round(spec.wait_ns * factor)
-        yield _with(automaton, rule, f"wait = {wait / 1e6:.0f} ms", wait_ns=wait, wait_max_ns=None)
+    # Both breakers have their timers' tolerance: nearer than twice that, the other one may keep the specification to the letter.
+    most = spec.wait_max_ns if spec.wait_max_ns is not None else spec.wait_ns
+    shorter = [
+        min(round(spec.wait_ns * factor), spec.wait_ns - 2 * spec.eps_ns) for factor in (0.9, 0.75, 0.5)
+    ]
+    longer = [max(round(most * factor), most + 2 * spec.eps_ns) for factor in (1.1, 1.3, 2.0)]
+    for rule, waits in (("R5", shorter), ("R6", longer)):
+        for wait in dict.fromkeys(wait for wait in waits if wait > 0):
+            yield _with(automaton, rule, f"wait = {wait / 1e6:.0f} ms", wait_ns=wait, wait_max_ns=None)
     # Not for ever, but for longer than any history lasts.
     yield _with(
         automaton,

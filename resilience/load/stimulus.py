@@ -16,91 +16,39 @@ answered stands in the run record, and the verifier alone says what it means.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
-from dataclasses import dataclass
-from typing import Any, Final, TypeVar
+from collections.abc import Callable
+from typing import Final
 
 from resilience.breaker.spec import NS_PER_MS, BreakerSpec
+from resilience.load.stimulus_actions import (
+    BAD,
+    GOOD,
+    Answer,
+    Ended,
+    Now,
+    Part,
+    Rest,
+    Script,
+    Seen,
+    Send,
+)
 from resilience.load.threshold import Threshold, threshold_of
 
-GOOD_NS: Final = 2 * NS_PER_MS
-"""How long the dependency takes for an ordinary answer."""
 OVERDUE_NS: Final = 60 * NS_PER_MS
 """After a wait should be over, before a call is meant to find it so: twice the tolerance of timers."""
 APART_NS: Final = 10 * NS_PER_MS
 """Between calls whose order matters: more than the tolerance within which the verifier takes any order for possible."""
 DENSE_EVERY_NS: Final = 20 * NS_PER_MS
+CLOSE_EVERY_NS: Final = 4 * NS_PER_MS
+"""Between calls about the end of a wait: a rejection just before it and an admission just after it are what tells its length."""
+_CROSSINGS: Final = 3
+"""How often traffic is led across the end of a wait until a call was let in soon after it: machines stand still at times."""
 _ODD: Final = 20
 """Calls to a dependency that is well which may fail for reasons of their own, before a part."""
 _REOPENED: Final = 3
 """How often in a row a breaker with a growing wait may have opened by the end of a part."""
 NOTICE_NS: Final = 350 * NS_PER_MS
 """After a caller has gone: for a service to notice, and for its breaker to be told."""
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What the dependency does with one call: after `after_ns` it answers well, fails, or (`hang`) drops the connection."""
-
-    kind: str = "ok"  # ok | failure | hang
-    after_ns: int = GOOD_NS
-
-
-@dataclass(frozen=True, slots=True)
-class Send:
-    """Send a call now and go on at once; resumed with its number. `give_up_ns`: the caller goes away after that long."""
-
-    answer: Answer
-    give_up_ns: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Ended:
-    """Wait until a call has ended; resumed with what was `Seen` of it."""
-
-    number: int
-
-
-@dataclass(frozen=True, slots=True)
-class Rest:
-    """Send nothing for a while."""
-
-    for_ns: int
-
-
-@dataclass(frozen=True, slots=True)
-class Now:
-    """Resumed with the runner's clock, in ns."""
-
-
-@dataclass(frozen=True, slots=True)
-class Part:
-    """A heading: what the following calls are for. `skipped`: why there are none; `ended_early`: nor any of the parts after it."""
-
-    name: str
-    skipped: str = ""
-    ended_early: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Seen:
-    """What became of a call: let through to the dependency or not, and how it ended for its caller."""
-
-    arrived: bool
-    outcome: str  # ok | failed | rejected | gone
-
-    @property
-    def rejected(self) -> bool:
-        """Turned away by the breaker, as far as anybody can tell."""
-        return self.outcome == "rejected" and not self.arrived
-
-
-Action = Send | Ended | Rest | Now | Part
-T = TypeVar("T")
-Script = Generator[Action, Any, T]
-
-GOOD: Final = Answer()
-BAD: Final = Answer("failure")
 
 
 def stimulus(spec: BreakerSpec) -> Script[None]:
@@ -156,6 +104,7 @@ class _Breaker:
         self._probes = spec.permitted or 1
         self._opened = False
         self._tried = False
+        self._opened_ns = 0
 
     @property
     def never_opened(self) -> bool:
@@ -221,13 +170,16 @@ class _Breaker:
 
     def _open(self, failures: int | None = None) -> Script[None]:
         """Exactly the threshold; then, if the next call is let through after all, more of the same up to a bound."""
-        yield from _calls(BAD, self._trip.opening if failures is None else failures)
+        exactly = self._trip.opening if failures is None else failures
         self._tried = True
-        for _ in range(self._trip.most):
+        for number in range(exactly + self._trip.most):
             seen = yield from _call(BAD)
-            if seen.rejected:
+            if seen.rejected and number >= exactly:
                 self._opened = True
                 return
+            self._opened_ns = yield Now()
+            if number < exactly:
+                yield Rest(APART_NS)
 
     def _wait_out(self, nth: int = 1) -> Script[None]:
         yield Rest(self._wait_ns(nth) + OVERDUE_NS)
@@ -269,9 +221,16 @@ class _Breaker:
             yield from _calls(GOOD, 2)
 
     def dense(self) -> Script[None]:
-        """Calls all the time from the opening on, overlapping, until the wait is long over."""
-        yield from self._open()
-        yield from self._press(Answer("ok", min(self._slow_ns, 80 * NS_PER_MS)), self._wait_ns() * 3 // 2)
+        """Calls all the time from the opening on, overlapping, until the wait is long over; again if none came in time to tell."""
+        for crossing in range(_CROSSINGS):
+            if crossing and not (yield from self.ready()):
+                return
+            yield from self._open()
+            told = yield from self._press(
+                Answer("ok", min(self._slow_ns, 80 * NS_PER_MS)), self._wait_ns() * 3 // 2
+            )
+            if told or self.never_opened:
+                return
 
     def dense_failing(self) -> Script[None]:
         """The same with failing probes: it opens again, for a whole new wait."""
@@ -282,16 +241,25 @@ class _Breaker:
             Answer("ok", min(self._slow_ns, 60 * NS_PER_MS)), self._wait_ns(2) + OVERDUE_NS
         )
 
-    def _press(self, answer: Answer, for_ns: int) -> Script[None]:
-        """One call every few milliseconds, whether or not others are still running."""
-        begun = yield Now()
-        running: list[int] = []
-        while (yield Now()) < begun + for_ns:
+    def _press(self, answer: Answer, for_ns: int) -> Script[bool]:
+        """One call every few milliseconds, more about the end of the wait, whether or not others are still running.
+
+        Whether that tells the end: one was turned away shortly before it, and the first to be let in came shortly after it, or none did.
+        """
+        begun = now = yield Now()
+        end, near = self._opened_ns + self._wait_ns(), self._spec.eps_ns
+        running: dict[int, int] = {}
+        while now < begun + for_ns:
             number = yield Send(answer)
-            running.append(number)
-            yield Rest(DENSE_EVERY_NS)
-        for number in running:
-            yield Ended(number)
+            running[number] = now
+            yield Rest(CLOSE_EVERY_NS if abs(now - end) <= near else DENSE_EVERY_NS)
+            now = yield Now()
+        before, after = False, end
+        for number, sent in reversed(running.items()):
+            seen: Seen = yield Ended(number)
+            before |= seen.rejected and end - near < sent < end
+            after = sent if seen.arrived else after
+        return before and end - APART_NS < after < end + near // 2
 
     def burst(self) -> Script[None]:
         """More calls at one instant than probes are permitted, just after the wait."""

@@ -23,7 +23,7 @@ from typing import Self
 from aiohttp import web
 
 from resilience.load.identity import trace_of
-from resilience.load.stimulus import GOOD, Answer
+from resilience.load.stimulus_actions import GOOD, Answer
 
 _KEEP_ALIVE_S = 75.0
 """Longer than any caller keeps an idle connection: the caller lets go first, so no request meets a close."""

@@ -27,7 +27,8 @@ from resilience.load.identity import call_id
 from resilience.load.judging import AnswerJudge
 from resilience.load.model import request_id
 from resilience.load.requests import HttpRequest
-from resilience.load.stimulus import GOOD, Ended, Now, Part, Rest, Seen, Send, stimulus
+from resilience.load.stimulus import stimulus
+from resilience.load.stimulus_actions import GOOD, Ended, Now, Part, Rest, Seen, Send
 from resilience.load.stimulus_dependency import ScriptedDependency
 from resilience.load.stimulus_lanes import CallFailedError, Lane, Lanes
 from resilience.load.template import compile_request, target_of

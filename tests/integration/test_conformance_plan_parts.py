@@ -19,7 +19,7 @@ from resilience.lab.fronting import repoint
 from resilience.lab.system import ProxyPoint, StackError, System
 from resilience.load.identity import call_id
 from resilience.load.requests import HttpRequest
-from resilience.load.stimulus import Answer, Send
+from resilience.load.stimulus_actions import Answer, Send
 from resilience.load.stimulus_dependency import Healthy, ScriptedDependency
 from resilience.load.stimulus_driver import Aim, Rejection, StimulusDriver, StimulusError
 

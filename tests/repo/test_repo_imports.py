@@ -47,6 +47,7 @@ PURE = (
     "resilience/load/template.py",
     "resilience/load/identity.py",
     "resilience/load/stimulus.py",
+    "resilience/load/stimulus_actions.py",
     "resilience/load/threshold.py",
     "resilience/load/inbox.py",
     "resilience/load/cluster_clock.py",

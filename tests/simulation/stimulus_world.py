@@ -10,7 +10,8 @@ from typing import Any
 from breaker_world import MS, Model, ModelBreaker
 
 from resilience.breaker.history import Arrival, Boot, Call, Interval, Observation, Transition
-from resilience.load.stimulus import Action, Ended, Now, Part, Rest, Script, Seen, Send
+from resilience.load.stimulus import CLOSE_EVERY_NS
+from resilience.load.stimulus_actions import Action, Ended, Now, Part, Rest, Script, Seen, Send
 
 HOP_NS = MS // 2
 
@@ -25,6 +26,7 @@ class Stage:
     seed: int = 0
     jitter_ns: int = 0
     dies_after: int | None = None  # so many parts: from then on nothing of the service answers
+    standstills: int = 0  # so often the machine stands still just as the end of a wait comes near
     now: int = 0
     log: list[Observation] = field(default_factory=list)
     parts: list[Part] = field(default_factory=list)
@@ -34,6 +36,7 @@ class Stage:
     _breaker: ModelBreaker = field(init=False)
     _ends: dict[int, tuple[int, Seen]] = field(default_factory=dict)
     _due: list[tuple[int, int, int, str, int, int]] = field(default_factory=list)
+    _near: bool = False
 
     def play(self, script: Script[None]) -> list[Observation]:
         """The observations of the whole script."""
@@ -62,12 +65,19 @@ class Stage:
                     self._until(self._ends[number][0] if number in self._ends else self._due[0][0])
                 return self._ends[number][1]
             case Rest(for_ns):
-                self._until(self.now + for_ns)
+                self._until(self.now + for_ns + self._standstill(for_ns))
             case Now():
                 return self.now
             case Part():
                 self.parts.append(action)
         return None
+
+    def _standstill(self, for_ns: int) -> int:
+        came_near, self._near = for_ns == CLOSE_EVERY_NS and not self._near, for_ns == CLOSE_EVERY_NS
+        if not came_near or not self.standstills:
+            return 0
+        self.standstills -= 1
+        return 100 * MS
 
     def _until(self, at: int) -> None:
         """Let every outcome that is due reach the breaker."""

@@ -96,6 +96,19 @@ def test_stimulus_takes_less_than_forty_seconds() -> None:
     assert scene.sent < 600
 
 
+@pytest.mark.parametrize("wait_ms", [100, 200, 400])
+@pytest.mark.parametrize("standstills", [0, 2])
+def test_stimulus_tells_short_waits_even_from_a_machine_that_stands_still(
+    wait_ms: int, standstills: int
+) -> None:
+    """The end of the wait is crossed again until calls came about it: R5 and R6 are settled by the wire alone."""
+    model = replace(CORRECT, wait_ns=wait_ms * MS)
+    scene, report = played(model, 900, wire=True, standstills=standstills)
+    assert scene.standstills == 0
+    assert {"R5", "R6"} <= rules(report, Verdict.PASS)
+    assert rules(report, Verdict.FAIL) == set()
+
+
 def test_stimulus_says_what_a_short_time_limit_keeps_it_from() -> None:
     """A call cannot outlast the wait: those parts are skipped with the reason, and R13 stays open."""
     scene, report = played(CORRECT, 300)

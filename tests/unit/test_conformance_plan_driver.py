@@ -12,7 +12,7 @@ from resilience.breaker.wire import from_record
 from resilience.load import stimulus_driver
 from resilience.load.identity import call_id
 from resilience.load.requests import HttpRequest
-from resilience.load.stimulus import BAD, GOOD, Answer, Part, Rest, Script, Seen, Send
+from resilience.load.stimulus_actions import BAD, GOOD, Answer, Part, Rest, Script, Seen, Send
 from resilience.load.stimulus_dependency import Healthy, ScriptedDependency
 from resilience.load.stimulus_driver import Aim, Rejection, StimulusDriver
 from resilience.load.stimulus_lanes import Lane

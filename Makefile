@@ -7,7 +7,7 @@ ARGS ?=
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help chaos-spike test test-all test-scenarios lint bench torture conformance mutants soundness clean
+.PHONY: help chaos-spike test test-all test-scenarios lint bench torture conformance mutants reference soundness clean
 
 help: ## Show this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -69,6 +69,9 @@ conformance: $(VENV)/.dev ## Put real breaker libraries through one stimulus and
 
 mutants: $(VENV)/.dev ## Run every faulty breaker by every kind of evidence again, into docs/mutants.md
 	$(BIN)/python tests/simulation/breaker_matrix.py --write
+
+reference: $(VENV)/.dev ## Write docs/reference.md from the code
+	$(BIN)/python tests/repo/reference_page.py --write
 
 soundness: $(VENV)/.dev ## 10,000 random correct breakers (WORLDS=...): the verifier must not find fault with one of them
 	$(BIN)/python tests/simulation/breaker_soak.py $(or $(WORLDS),10000)

@@ -51,6 +51,8 @@ def main(minutes: float = 10.0) -> list[Row]:
     """The rows of this measurement."""
     with target() as served, tempfile.TemporaryDirectory() as home:
         sizes, status = _run(served, Path(home), minutes)
+        if not sizes["worker"]:
+            raise RuntimeError(f"the run ended with {status} before its load began; its log says why")
         (folder,) = (Path(home) / "runs").iterdir()
         reader = RunReader(folder)
         verdict = reader.verdict()

@@ -22,7 +22,7 @@ _NGINX = """
 daemon off; master_process off; worker_processes 1; worker_rlimit_nofile 32768; pid {home}/pid; error_log stderr crit;
 events {{ worker_connections 16384; }}
 http {{
-  access_log off; keepalive_requests 1000000000; keepalive_timeout 3600; client_body_temp_path {home}; proxy_temp_path {home};
+  log_format answered '$msec'; access_log {log}; keepalive_requests 1000000000; keepalive_timeout 3600; client_body_temp_path {home}; proxy_temp_path {home};
   fastcgi_temp_path {home}; uwsgi_temp_path {home}; scgi_temp_path {home};
   server {{ listen 127.0.0.1:{port} backlog=4096; location / {{ return 200 "hello world"; }} }}
 }}
@@ -36,6 +36,8 @@ class Served:
     url: str
     name: str
     pid: int
+    log: Path | None = None
+    """Where it writes down the instant of each answer, a second late at most, if it was asked to and can."""
 
     @property
     def address(self) -> str:
@@ -54,22 +56,24 @@ def target_core() -> set[int]:
 
 
 @contextlib.contextmanager
-def target() -> Iterator[Served]:
-    """Serve on loopback, away from the generator's core."""
+def target(*, logging: bool = False) -> Iterator[Served]:
+    """Serve on loopback, away from the generator's core; `logging` has it write down when it answered (seconds since 1970)."""
     port = _free_port()
     with tempfile.TemporaryDirectory() as home:
         nginx = shutil.which("nginx")
         if nginx is not None:
             config = Path(home) / "nginx.conf"
-            config.write_text(_NGINX.format(home=home, port=port))
+            log = Path(home) / "answered"
+            kept = f"{log} answered buffer=1m flush=1s" if logging else "off"
+            config.write_text(_NGINX.format(home=home, port=port, log=kept))
             command, name = [nginx, "-e", "stderr", "-p", home, "-c", str(config)], "nginx"
         else:
-            command, name = [sys.executable, "-m", "bench.target", str(port)], "aiohttp"
+            command, name, log = [sys.executable, "-m", "bench.target", str(port)], "aiohttp", None
         with subprocess.Popen(command, stderr=subprocess.DEVNULL) as server:
             try:
                 os.sched_setaffinity(server.pid, target_core())
                 _await_port(port, server)
-                yield Served(f"http://127.0.0.1:{port}/", name, server.pid)
+                yield Served(f"http://127.0.0.1:{port}/", name, server.pid, log if logging else None)
             finally:
                 server.kill()
 

@@ -1,4 +1,5 @@
 // A closed loop: USERS users ask URL for SECONDS seconds, each with a pause of PAUSE seconds after its answer.
+// Every answer is a sample of `took`, tagged with when it was asked for (ms since 1970).
 import http from 'k6/http';
 import { sleep } from 'k6';
 import { Trend } from 'k6/metrics';
@@ -17,8 +18,9 @@ export const options = {
 };
 
 export default function () {
+  const began = Date.now();
   const answer = http.get(__ENV.URL, { timeout: '60s' });
-  if (answer.status === 200) took.add(answer.timings.duration);
+  if (answer.status === 200) took.add(answer.timings.duration, { began: String(began) });
   sleep(Number(__ENV.PAUSE));
 }
 

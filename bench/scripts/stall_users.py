@@ -1,4 +1,4 @@
-"""Locust, a closed loop: users who ask, and pause after each answer. Leaves how long each answer took, in seconds."""
+"""Locust, a closed loop: users who ask, and pause after each answer. Leaves when each was asked for, and how long its answer took, in seconds."""
 
 import json
 import os
@@ -7,7 +7,7 @@ from typing import Any
 
 from locust import FastHttpUser, constant, events, task
 
-_TOOK: list[float] = []
+_TOOK: list[tuple[float, float]] = []
 
 
 class Visitor(FastHttpUser):
@@ -23,9 +23,9 @@ class Visitor(FastHttpUser):
 
 
 @events.request.add_listener
-def _request(response_time: float, exception: BaseException | None, **_: Any) -> None:
+def _request(start_time: float, response_time: float, exception: BaseException | None, **_: Any) -> None:
     if exception is None:
-        _TOOK.append(response_time / 1000)
+        _TOOK.append((start_time, response_time / 1000))
 
 
 @events.quitting.add_listener

@@ -104,8 +104,8 @@ class WebSocketDriver(TaskDriver):
             await user.open(operation.is_sending)
         except RefusedError as error:
             return Answer(unexpected(error.status), error.status)
-        except ConnectionRefusedError:
-            return Answer(CONNECT)  # also after a login, which has been sent
+        except OSError:
+            return Answer(CONNECT)  # nobody there, or no TLS: also after a login, which has been sent
         operation.is_connected()
         self._here.add(user)
         return await self._arrive(user, operation, until)

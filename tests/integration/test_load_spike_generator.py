@@ -1,16 +1,11 @@
-"""The Python face: a spike against a real server, in a few lines; and TLS."""
+"""The Python face: a spike against a real server, in a few lines, and what is kept of it."""
 
 import asyncio
-import shutil
-import ssl
-import subprocess
 
 import pytest
 from aiohttp import web
-from websockets.asyncio.server import serve
 
 from resilience.load import SpikeLoadGenerator
-from resilience.load.requests import HttpRequest, WebSocketRequest
 from resilience.load.shapes import batches, closed, constant, spike, spike_phases
 from resilience.metrics import SpikeLoadMetrics
 
@@ -19,13 +14,13 @@ pytestmark = pytest.mark.integration
 DURATIONS = {"before_s": 1, "rise_s": 0.5, "hold_s": 1, "fall_s": 0, "after_s": 0.5}
 
 
-async def listening(handle, *, tls=None):
+async def listening(handle):
     """A running site with one route, and its port."""
     app = web.Application()
     app.router.add_get("/{tail:.*}", handle)
     runner = web.AppRunner(app, shutdown_timeout=1)
     await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=tls).start()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
     return runner, runner.addresses[0][1]
 
 
@@ -80,75 +75,20 @@ async def test_spike_generator_figures_obey_littles_law():
     assert law.in_flight > 10
 
 
-@pytest.fixture
-def certificate(tmp_path):
-    """A certificate for 127.0.0.1 and its key, signed by itself."""
-    if shutil.which("openssl") is None:
-        pytest.skip("openssl is not on PATH")
-    subprocess.run(
-        [
-            *(
-                "openssl",
-                "req",
-                "-x509",
-                "-newkey",
-                "rsa:2048",
-                "-nodes",
-                "-days",
-                "2",
-                "-subj",
-                "/CN=localhost",
-            ),
-            *("-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"),
-            *("-keyout", str(tmp_path / "key.pem"), "-out", str(tmp_path / "cert.pem")),
-        ],
-        check=True,
-        capture_output=True,
-    )
-    return tmp_path / "cert.pem", tmp_path / "key.pem"
-
-
-async def test_spike_generator_speaks_tls(certificate):
-    """TLS with an authority of one's own, with none at all, and with one that is not trusted."""
-    cert, key = certificate
-    tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    tls.load_cert_chain(cert, key)
-    runner, port = await listening(hello, tls=tls)
-    url = f"https://127.0.0.1:{port}/"
+async def test_spike_generator_keeps_a_sample_and_hands_on_the_rest():
+    """What is kept is bounded; whoever wants every message gets it as it comes, and the figures are those of all calls."""
+    seen = []
+    runner, port = await listening(hello)
     try:
-        found = {}
-        for name, changes in {
-            "trusted": {"ca_file": str(cert)},
-            "insecure": {"insecure": True},
-            "strict": {},
-        }.items():
-            generator = SpikeLoadGenerator(HttpRequest(url=url, **changes), deadline_s=30, connections=4)
-            counts = (await generator.run(constant(40, 0.5))).overall.counts
-            found[name] = {
-                category: n for category, n in counts.items() if n and category in {"ok", "connect"}
-            }
+        generator = SpikeLoadGenerator(
+            f"http://127.0.0.1:{port}/", deadline_s=30, record_calls=True, calls_kept=50, workers=2
+        )
+        metrics = await generator.run(constant(200, 1), on_message=seen.append)
     finally:
         await runner.cleanup()
-    assert found == {"trusted": {"ok": 20}, "insecure": {"ok": 20}, "strict": {"connect": 20}}
-
-
-async def test_spike_generator_speaks_tls_on_websockets(certificate):
-    """TLS below WebSockets, with an authority of one's own, and with one that is not trusted."""
-    cert, key = certificate
-    tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    tls.load_cert_chain(cert, key)
-
-    async def echo(socket):
-        async for message in socket:
-            await socket.send(message)
-
-    found = {}
-    async with serve(echo, "127.0.0.1", 0, ssl=tls) as server:
-        url = f"wss://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
-        for name, ca_file in (("trusted", str(cert)), ("strict", None)):
-            request = WebSocketRequest(url=url, messages=("hello {i}",), echo=True, ca_file=ca_file)
-            counts = (await SpikeLoadGenerator(request, deadline_s=30).run(constant(40, 0.5))).overall.counts
-            found[name] = {
-                category: n for category, n in counts.items() if n and category in {"ok", "connect"}
-            }
-    assert found == {"trusted": {"ok": 20}, "strict": {"connect": 20}}
+    rows = [tuple(row) for message in seen if message["kind"] == "call" for row in message["rows"]]
+    assert sorted(row[0] for row in rows) == list(range(200))
+    assert metrics.calls_seen == metrics.overall.counts["ok"] == 200
+    assert len(metrics.calls) == 50
+    assert {tuple(row) for row in metrics.calls} <= set(rows)
+    assert {message["kind"] for message in metrics.messages} == {"worker", "end"}

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from typing import NamedTuple
 
+from resilience.plan.addresses import stand_ins
 from resilience.plan.problems import Path, Problem, nearest
 from resilience.plan.schema import Expectation, Plan
 from resilience.plan.stimuli import stimulus_problems
@@ -24,6 +25,7 @@ _OTHER_NAMES = {
     "again": "phase",
     "probes": "phase",
     "pool": "service",
+    "cache": "address",
 }
 """Keys of expectations that name something by another word."""
 
@@ -46,6 +48,7 @@ def references(plan: Plan) -> Iterator[Problem]:
         "fault": [fault.id for fault in plan.faults],
         "breaker": plan.breakers,
         "service": known_services(plan),
+        "address": sorted(stand_ins(plan).keys() - {"base", "ws"}),
     }
     for path, what, name in (*_of_parts(plan), *_of_expectations(plan)):
         if name not in known[what]:

@@ -23,8 +23,10 @@ from resilience.breaker.observers.registry import REMOTE, Request
 from resilience.breaker.observers.sse import SseObserver
 from resilience.breaker.observers.tap import TapObserver
 from resilience.lab.system import Instance, Stack, System
+from resilience.plan.addresses import resolved, unknown_addresses
 from resilience.plan.schema import Plan
 from resilience.plan.schema.breakers import Mapped
+from resilience.plan.schema.expect_promises import CacheExpectation
 from resilience.plan.targets import wire_of
 from resilience.run.clock import now_ns
 from resilience.run.machine import watch_machine
@@ -75,6 +77,8 @@ async def observe(plan: Plan, stack: Stack, system: System, emit: Emit) -> Async
         prober = Prober(system.instances, emit)
         await _told(_HEALTH, prober.before(), emit)
         watch(_HEALTH, prober.during())
+        for name, url in _caches(plan, system).items():
+            watch({"source": f"cache {name}"}, _cache(name, url, emit))
         if AUTOSCALER in system.facts:
             watch({"source": AUTOSCALER}, watch_scaling(system, emit))
         yield Observation(taps, emit, prober)
@@ -116,6 +120,19 @@ async def _ended(tasks: Collection[asyncio.Task[None]]) -> None:
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _caches(plan: Plan, system: System) -> dict[str, str]:
+    """The caches that the plan expects something of, with their addresses, where the system offers one."""
+    wanted = {each.cache for each in plan.expect.values() if isinstance(each, CacheExpectation)}
+    known = resolved(plan, system.base_url, system.addresses)
+    return {name: known[name] for name in sorted(wanted & known.keys() - unknown_addresses(known))}
+
+
+async def _cache(name: str, url: str, emit: Emit) -> None:
+    from resilience.run.caches import watch_cache  # noqa: PLC0415 - of an extra that few plans need
+
+    await watch_cache(name, url, emit)
 
 
 def _taps(plan: Plan, system: System) -> list[TapObserver]:

@@ -72,6 +72,9 @@ _RUN: Final[Mapping[str, tuple[Shape, Shape]]] = {
     "epoch": ({"epoch_ns": _whole}, {}),
     "ended": ({"reason": _text}, {"detail": _text, "signal": _whole}),
 }
+_CACHE_FIGURES: Final[Shape] = dict.fromkeys(
+    ("evicted", "expired", "hits", "misses", "keys", "used_bytes", "limit_bytes"), _or_none(_whole)
+)
 _EVENTS: Final[Mapping[str, tuple[Shape, Shape]]] = {
     "run": ({"state": _text}, {}),
     "phase": ({"name": _text, "state": _text}, {}),
@@ -100,6 +103,7 @@ _EVENTS: Final[Mapping[str, tuple[Shape, Shape]]] = {
         {"stage": _text, "instance": _text, "at": _interval},
         {"service": _text, "dependencies": _object, "breakers": _object},
     ),
+    "cache": ({"cache": _text, "boot": _text, "at": _interval}, _CACHE_FIGURES),
     "scale": ({"step": _text, "at": _interval}, {"instance": _text}),
     "gap": (
         {"source": _text},

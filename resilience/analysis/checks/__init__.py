@@ -3,6 +3,7 @@
 from resilience.analysis.checks.amplification import check_amplification
 from resilience.analysis.checks.base import Checker
 from resilience.analysis.checks.breakers import check_conforms, check_opens
+from resilience.analysis.checks.caches import check_cache
 from resilience.analysis.checks.data import check_coherence, check_hit_rate, check_orders
 from resilience.analysis.checks.load import check_load
 from resilience.analysis.checks.metastable import check_metastable
@@ -20,6 +21,7 @@ from resilience.plan.schema import (
     ResourceExpectation,
 )
 from resilience.plan.schema.expect_promises import (
+    CacheExpectation,
     CoherenceExpectation,
     HealthExpectation,
     HitRateExpectation,
@@ -43,6 +45,7 @@ CHECKERS: dict[type, Checker] = {
     ScalingExpectation: check_scaling,
     CoherenceExpectation: check_coherence,
     HitRateExpectation: check_hit_rate,
+    CacheExpectation: check_cache,
     OrdersExpectation: check_orders,
     PoolExpectation: check_pool,
     HealthExpectation: check_health,

@@ -19,6 +19,7 @@ from resilience.plan.fields import (
 from resilience.plan.schema.base import Model
 from resilience.plan.schema.expect_promises import (
     PROMISE_KEYS,
+    CacheExpectation,
     CoherenceExpectation,
     HealthExpectation,
     HitRateExpectation,
@@ -171,6 +172,7 @@ Expectation = Annotated[
     | Annotated[ScalingExpectation, Tag("ScalingExpectation")]
     | Annotated[CoherenceExpectation, Tag("CoherenceExpectation")]
     | Annotated[HitRateExpectation, Tag("HitRateExpectation")]
+    | Annotated[CacheExpectation, Tag("CacheExpectation")]
     | Annotated[OrdersExpectation, Tag("OrdersExpectation")]
     | Annotated[PoolExpectation, Tag("PoolExpectation")]
     | Annotated[HealthExpectation, Tag("HealthExpectation")]

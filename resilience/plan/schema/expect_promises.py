@@ -79,6 +79,31 @@ class HitRateExpectation(Model):
     hit_rate: ShareBound
 
 
+class CacheExpectation(Model):
+    """A cache server keeps to its memory, evicts, and was started as often as the plan has it, by what it counts itself.
+
+    `cache` is the name of its address: `cache` in the lab, one of `external.addresses` elsewhere.
+    """
+
+    cache: Name
+    evicted: NumberBound | None = None
+    filled: NumberBound | None = None
+    restarts: NumberBound | None = None
+
+    @model_validator(mode="after")
+    def _says_something(self) -> CacheExpectation:
+        if not self.bounds():
+            raise ValueError('nothing is compared: add for example filled: "<= 1.05"')
+        return self
+
+    def bounds(self) -> dict[str, Comparison]:
+        """Compared figures by name."""
+        return {k: v for k in CACHE_FIGURES if isinstance(v := getattr(self, k), Comparison)}
+
+
+CACHE_FIGURES = ("evicted", "filled", "restarts")
+
+
 class OrdersExpectation(Model):
     """Every acknowledged order is there exactly once afterwards, and none that was refused."""
 
@@ -125,6 +150,7 @@ class MetastableExpectation(Model):
 
 
 PROMISE_KEYS = {
+    "CacheExpectation": "cache",
     "SocketsExpectation": "sockets",
     "ScalingExpectation": "scales_out",
     "CoherenceExpectation": "stale",

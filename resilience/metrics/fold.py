@@ -46,6 +46,20 @@ class Bin:
         for name, histogram in self.histograms.items():
             histogram.add(other.histograms[name])
 
+    @classmethod
+    def total(cls, bins: Iterable["Bin"]) -> "Bin":
+        """The sum of any number of bins, as a new one."""
+        known = list(bins)
+        counts: dict[str, int] = dict.fromkeys(COUNTERS, 0)
+        for each in known:
+            for name, n in each.counts.items():
+                counts[name] = counts.get(name, 0) + n
+        return cls(
+            counts,
+            {name: Histogram.total(each.histograms[name] for each in known) for name in HISTOGRAMS},
+            [sum(each.first_attempts[0] for each in known)],
+        )
+
     def compact(self) -> None:
         """Take less memory, until more is added."""
         for histogram in self.histograms.values():
@@ -150,10 +164,12 @@ class LoadTable:
 
     def seconds(self, load: str) -> Iterator[tuple[int, Bin]]:
         """Every second (or slot) since the epoch in which a load had anything due, with its bin over all phases, in order."""
-        merged: dict[int, Bin] = {}
+        by_second: dict[int, list[Bin]] = {}
         for (_, second), found in self._bins.get(load, {}).items():
-            merged.setdefault(second, Bin()).add(found)
-        yield from sorted(merged.items())
+            by_second.setdefault(second, []).append(found)
+        # One at a time: all of them unpacked would take a multiple of what the table does.
+        for second in sorted(by_second):
+            yield second, Bin.total(by_second[second])
 
     def bin(
         self, load: str, *, phase: str | None = None, start_s: float = 0.0, end_s: float = float("inf")
@@ -167,11 +183,11 @@ class LoadTable:
                 f"a run of this length is kept in steps of {self.slot_s} s: windows begin and end at multiples of it, "
                 f"not at {start_s:g} s and {end_s:g} s"
             )
-        total = Bin()
-        for (name, second), found in self._bins.get(load, {}).items():
-            if (phase is None or name == phase) and start_s <= second < end_s:
-                total.add(found)
-        return total
+        return Bin.total(
+            found
+            for (name, second), found in self._bins.get(load, {}).items()
+            if (phase is None or name == phase) and start_s <= second < end_s
+        )
 
     def window(self, load: str, start_s: float, end_s: float) -> Summary:
         """The summary of the whole seconds that begin in [start_s, end_s), seconds since the epoch."""

@@ -18,6 +18,7 @@ What it deliberately does not do: keep the values, interpolate between buckets, 
 
 import math
 from collections.abc import Iterable, Mapping
+from operator import mul
 from typing import Any, Self
 
 import numpy as np
@@ -74,8 +75,8 @@ class Histogram:
 
     def __init__(self, counts: Mapping[int, int] | None = None) -> None:
         self._open: dict[int, int] = {b: n for b, n in (counts or {}).items() if n}
-        self._packed: tuple[npt.NDArray[np.int32], npt.NDArray[np.integer[Any]]] | None = None
-        """Buckets and their counts; `_open` is empty then."""
+        self._packed: _Packed | None = None
+        """Buckets, in order, and their counts; `_open` is empty then."""
         self.count: int = sum(self._open.values())
         """How many values were recorded."""
 
@@ -84,10 +85,23 @@ class Histogram:
         """The histogram whose `to_json` is `counts`: bucket (as text) to count."""
         return cls({int(bucket): n for bucket, n in counts.items()})
 
+    @classmethod
+    def total(cls, histograms: Iterable["Histogram"]) -> Self:
+        """The sum of any number of histograms, as a new one."""
+        whole = cls()
+        pieces = []
+        for histogram in histograms:
+            if histogram.count:
+                pieces.append(histogram._arrays())  # noqa: SLF001 - of its own class
+                whole.count += histogram.count
+        if pieces:
+            whole._packed = _summed(pieces)
+        return whole
+
     def to_json(self) -> dict[str, int]:
         """Sparse counts by bucket, in order of the buckets; the keys are text because JSON wants it."""
-        counts = self._counts()
-        return {str(bucket): counts[bucket] for bucket in sorted(counts)}
+        buckets, counts = self._arrays()
+        return dict(zip(map(str, buckets.tolist()), counts.tolist(), strict=True))
 
     def record(self, value: int, times: int = 1) -> None:
         """Count one value."""
@@ -100,30 +114,43 @@ class Histogram:
 
     def add(self, other: "Histogram") -> None:
         """Add every count of `other` to this one."""
-        self._merge_counts(other._counts())  # noqa: SLF001 - of its own class
+        packed, single = other._packed, other._open  # noqa: SLF001 - of its own class
+        if packed is None:
+            self._merge_counts(single)
+        else:
+            self._merge_arrays(packed, other.count)
 
     def add_json(self, counts: Mapping[str, int]) -> None:
         """Add counts in the form of `to_json`."""
-        self._merge_counts({int(bucket): n for bucket, n in counts.items()})
+        if len(counts) < _MANY:
+            self._merge_counts({int(bucket): n for bucket, n in counts.items()})
+            return
+        buckets = np.fromiter(map(int, counts), np.int64, len(counts))
+        added = np.fromiter(counts.values(), np.int64, len(counts))
+        self._merge_arrays((buckets, added), int(added.sum()))
 
     def compact(self) -> None:
         """Take less memory, until more is counted."""
-        if self._open:
-            buckets = np.array(sorted(self._open), dtype=np.int32)
-            counts = np.array([self._open[bucket] for bucket in buckets.tolist()], dtype=np.int64)
-            self._packed = (buckets, counts.astype(np.min_scalar_type(counts.max())))
-            self._open = {}
+        if self._packed is None and self._open:
+            self._packed, self._open = self._arrays(), {}
 
-    def _counts(self) -> dict[int, int]:
-        """Counts by bucket, to be read."""
-        if self._packed is None:
-            return self._open
-        buckets, counts = self._packed
-        return dict(zip(buckets.tolist(), counts.tolist(), strict=True))
+    def _arrays(self) -> "_Packed":
+        """Buckets in order and their counts, to be read."""
+        if self._packed is not None:
+            return self._packed
+        buckets = np.array(sorted(self._open), dtype=np.int64)
+        return _narrow(buckets, np.array([self._open[b] for b in buckets.tolist()], dtype=np.int64))
+
+    def _merge_arrays(self, more: "_Packed", count: int) -> None:
+        self._packed, self._open = _summed([self._arrays(), more]), {}
+        self.count += count
 
     def _merge_counts(self, counts: Mapping[int, int]) -> None:
-        mine = self._open = self._counts()
-        self._packed = None
+        if self._packed is not None:
+            buckets, known = self._packed
+            self._open = dict(zip(buckets.tolist(), known.tolist(), strict=True))
+            self._packed = None
+        mine = self._open
         for bucket, n in counts.items():
             mine[bucket] = mine.get(bucket, 0) + n
             self.count += n
@@ -139,34 +166,55 @@ class Histogram:
             return None
         # The product is rounded first: 0.95 * 20 is 19.000000000000004 in floating point, and would ask for the 20th.
         rank = max(1, math.ceil(round(q * self.count, 6)))
-        seen = 0
-        bucket = 0
-        counts = self._counts()
-        for bucket in sorted(counts):
-            seen += counts[bucket]
-            if seen >= rank:
-                break
-        return bucket_value(bucket)
+        buckets, counts = self._arrays()
+        place = int(np.searchsorted(np.cumsum(counts, dtype=np.int64), rank))
+        return bucket_value(int(buckets[min(place, buckets.size - 1)]))
 
     def max(self) -> int | None:
         """The largest recorded value to the layout's precision; None when nothing was recorded."""
-        return bucket_value(max(self._counts())) if self.count else None
+        return bucket_value(int(self._arrays()[0][-1])) if self.count else None
 
     def mean(self) -> float | None:
         """The mean, from the midpoints of the buckets; None when nothing was recorded."""
         if self.count == 0:
             return None
-        return sum(bucket_value(bucket) * n for bucket, n in self._counts().items()) / self.count
+        buckets, counts = self._arrays()
+        return sum(map(mul, map(bucket_value, buckets.tolist()), counts.tolist())) / self.count
 
     def count_above(self, value: int) -> int:
         """How many recorded values lie in a higher bucket than `value`."""
-        limit = bucket_of(value)
-        return sum(n for bucket, n in self._counts().items() if bucket > limit)
+        buckets, counts = self._arrays()
+        return int(counts[np.searchsorted(buckets, bucket_of(value), side="right") :].sum(dtype=np.int64))
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Histogram) and self._counts() == other._counts()
+        return isinstance(other, Histogram) and self.to_json() == other.to_json()
 
     __hash__ = None  # type: ignore[assignment]  # mutable
 
     def __repr__(self) -> str:
-        return f"Histogram(count={self.count}, buckets={len(self._counts())})"
+        return f"Histogram(count={self.count}, buckets={self._arrays()[0].size})"
+
+
+_Packed = tuple[npt.NDArray[np.integer[Any]], npt.NDArray[np.integer[Any]]]
+_MANY = 64
+"""From so many buckets on arrays are quicker than dictionaries."""
+
+
+def _summed(pieces: Iterable[_Packed]) -> _Packed:
+    """Pieces added up; within one, no bucket appears twice."""
+    known = [piece for piece in pieces if piece[0].size]
+    if not known:
+        empty = np.array([], dtype=np.int64)
+        return empty, empty
+    dense = np.zeros(max(int(buckets.max()) for buckets, _ in known) + 1, dtype=np.int64)
+    for buckets, counts in known:
+        dense[buckets] += counts
+    present = np.flatnonzero(dense)
+    return _narrow(present, dense[present])
+
+
+def _narrow(buckets: npt.NDArray[np.int64], counts: npt.NDArray[np.int64]) -> _Packed:
+    """The same in as few bytes as hold the numbers."""
+    if not buckets.size:
+        return buckets, counts
+    return buckets.astype(np.min_scalar_type(buckets[-1])), counts.astype(np.min_scalar_type(counts.max()))

@@ -104,6 +104,8 @@ def answering(data, *, then_close=False):
         (b"HTTP/1.1 503 Busy\r\nContent-Length: 0\r\n\r\n", False, "shed"),
         (BODY[:-2], True, "reset"),
         (b"HTTP/1.1 20", True, "reset"),
+        (CHUNKED.partition(b"lo\r\n")[0], True, "reset"),
+        (CHUNKED.replace(b"5\r\n", b"five\r\n", 1), True, "protocol"),
         (b"", True, "reset"),
         (b"", False, "timeout"),
         (BODY[:-2], False, "timeout"),

@@ -73,6 +73,8 @@ class FaultSession:
         self._run_dir = run_dir
         self._live: dict[str, LiveFault] = {}
         self._tickets: dict[int, LiveFault] = {}
+        self._ticket = 0
+        self._ended: set[str] = set()
         self._lock_fd = -1
         self._journal: Journal | None = None
         self._guard: Guard | None = None
@@ -139,7 +141,7 @@ class FaultSession:
         """
         live = self._live.get(fault_id)
         if live is None:
-            if any(known.fault_id == fault_id for known in self._tickets.values()):
+            if fault_id in self._ended:
                 return
             raise FaultError(f"no fault {fault_id!r} was injected in this session")
         if not await self._heal(live, "healed"):
@@ -207,7 +209,8 @@ class FaultSession:
 
     def _journaled(self, journal: Journal, nemesis: Nemesis, undo: Undo) -> LiveFault:
         lo_ns = time.monotonic_ns()
-        live = LiveFault(len(self._tickets) + 1, nemesis, undo, lo_ns + nemesis.max_duration_ns)
+        self._ticket += 1
+        live = LiveFault(self._ticket, nemesis, undo, lo_ns + nemesis.max_duration_ns)
         try:
             journal.append(
                 "intent",
@@ -249,7 +252,7 @@ class FaultSession:
                 return
             # It counts as live again, even if the guardian has undone it meanwhile: this request may have come later.
             live.done = False
-            self._live[live.fault_id] = live
+            self._live[live.fault_id] = self._tickets[live.ticket] = live
         await self._heal(live, "injection_failed")
         if isinstance(failure, FaultError):
             raise failure
@@ -321,7 +324,9 @@ class FaultSession:
             self._forget(live)
 
     def _forget(self, live: LiveFault) -> None:
-        """Free a fault's id and inverse: from now on an equal fault may go in."""
+        """Free a fault's id and inverse: from now on an equal fault may go in. Of what has ended its id stays, and no more."""
+        self._ended.add(live.fault_id)
+        self._tickets.pop(live.ticket, None)
         if self._live.get(live.fault_id) is live:
             del self._live[live.fault_id]
 

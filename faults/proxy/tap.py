@@ -10,7 +10,7 @@ Theory of operation
     beat of a millisecond keeps rounds short while nothing happens, so the interval is honest and narrow.
 
 Control API (loopback unless told otherwise, same guard against web pages as the proxy's):
-    GET /taps, POST /taps, DELETE /taps/{name}, GET /taps/{name}/records?since=SEQ&wait=SECONDS
+    GET /taps, POST /taps, DELETE /taps/{name}, GET /taps/{name}/records?since=SEQ&wait=SECONDS&forget=1
 """
 
 from __future__ import annotations
@@ -235,11 +235,14 @@ class TapServer:
         try:
             since = int(request.query.get("since", "1"))
             wait_s = min(_MAX_WAIT_S, max(0.0, float(request.query.get("wait", "0"))))
+            forget = int(request.query.get("forget", "0"))
         except ValueError:
-            return _error(400, "since and wait are numbers")
+            return _error(400, "since, wait and forget are numbers")
         tap = self._taps.get(name)
         if tap is None:
             return _error(404, "tap not found")
+        if forget:
+            tap.ring.forget(since)
         await self._news(tap, name, since, wait_s)
         records, following, dropped = tap.ring.since(since, _BATCH)
         return web.json_response({"next": following, "dropped": dropped, "records": records})

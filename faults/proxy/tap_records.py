@@ -37,6 +37,7 @@ class RecordRing:
         self._records: deque[Record] = deque(maxlen=capacity)
         self._on_append = on_append
         self.next_seq = 1
+        self._wanted_from = 1
 
     @property
     def dropped(self) -> int:
@@ -49,10 +50,19 @@ class RecordRing:
         self.next_seq += 1
         self._on_append()
 
+    def forget(self, seq: int) -> None:
+        """Let go of records before number `seq`, which their reader has: who comes anew has not lost them."""
+        for _ in range(min(len(self._records), seq - (self.next_seq - len(self._records)))):
+            self._records.popleft()
+        self._wanted_from = max(self._wanted_from, min(seq, self.next_seq))
+
     def since(self, seq: int, limit: int) -> tuple[list[Record], int, int]:
-        """Return up to `limit` records from number `seq` on, the next number, and how many were lost before."""
+        """Return up to `limit` records from number `seq` on, the next number, and how many were lost before.
+
+        To one that begins (`seq` is 1 at most) only what nobody let go of is lost; one that goes on has lost whatever is not there.
+        """
         first = self.next_seq - len(self._records)
-        lost = max(0, min(first, self.next_seq) - max(seq, 1))
+        lost = max(0, min(first, self.next_seq) - (seq if seq > 1 else self._wanted_from))
         start = max(seq, first)
         found = [
             self._records[index]

@@ -25,6 +25,8 @@ from resilience.plan import LoadedPlan
 _MOST_ROWS = 6
 _STATES = {"closed": ("●", "green"), "open": ("✘", "bold red"), "half_open": ("◐", "yellow")}
 """Sign and colour of a breaker's state; what else there may be gets a plain dot."""
+_KEPT_S = 30
+"""Workers tell of a second when it is over, and again for what ends late; nothing older is shown."""
 _SHOWN_STEPS = ("injected", "healed", "verified", "unhealed", "expired", "failed")
 
 
@@ -66,9 +68,7 @@ class Progress:
             case "run" if event.get("state") == "epoch":
                 self._epoch_ns = event["epoch_ns"]
             case "bins":
-                counts = self._rates[event["load"]][event["s"]]
-                counts[0] += event["n"].get("offered", 0)
-                counts[1] += event["n"].get("good", 0)
+                self._count(self._rates[event["load"]], event["s"], event["n"])
             case "phase" if event["state"] == "started":
                 self._phase = event["name"]
                 self._say(f"phase {event['name']}")
@@ -93,6 +93,12 @@ class Progress:
                 self._say(f"abort: {event['reason']}")
             case "log" if event.get("level") == "error":
                 self._say(event["text"])
+
+    def _count(self, seconds: dict[int, list[int]], second: int, counts: dict[str, int]) -> None:
+        for over in [each for each in seconds if each < second - _KEPT_S]:
+            del seconds[over]
+        seconds[second][0] += counts.get("offered", 0)
+        seconds[second][1] += counts.get("good", 0)
 
     def _now_s(self) -> float:
         return (time.monotonic_ns() - self._epoch_ns) / 1e9 if self._epoch_ns else 0.0

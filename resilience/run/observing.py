@@ -141,7 +141,7 @@ def _taps(plan: Plan, system: System) -> list[TapObserver]:
     # Before everything that is faulted: the judge asks whether anything met the fault.
     wanted |= {wire for fault in plan.faults if (wire := wire_of(plan, fault)) is not None}
     points = [system.proxies[name] for name in sorted(wanted)]
-    return [TapObserver(p.tap_url, p.tap, proxy=p.name) for p in points if p.tap_url and p.tap]
+    return [TapObserver(p.tap_url, p.tap, proxy=p.name, sole=True) for p in points if p.tap_url and p.tap]
 
 
 def _breakers(plan: Plan, instances: Iterable[Instance], emit: Emit) -> Iterator[Running]:

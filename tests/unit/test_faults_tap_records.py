@@ -38,6 +38,33 @@ def test_ring_counts_what_a_reader_lost():
     assert ring.dropped == 6
 
 
+def test_ring_lets_go_of_what_its_reader_has():
+    """Nobody who begins has lost it; another reader in the middle of it has."""
+    ring = RecordRing(100)
+    for number in range(10):
+        ring.append({"v": number})
+    ring.forget(6)
+    assert [record["seq"] for record in ring.since(0, 100)[0]] == [6, 7, 8, 9, 10]
+    assert ring.since(0, 100)[2] == 0
+    assert ring.since(6, 100)[2] == 0
+    assert ring.since(3, 100)[2] == 3
+    ring.forget(2)
+    ring.forget(1000)
+    ring.append({"v": 10})
+    assert ring.since(0, 100)[0] == [{"seq": 11, "v": 10}]
+
+
+def test_ring_that_overflows_after_it_let_go_counts_what_was_lost():
+    """What was overwritten unread is lost to everybody."""
+    ring = RecordRing(4)
+    ring.append({})
+    ring.forget(2)
+    for _ in range(6):
+        ring.append({})
+    assert ring.since(0, 100)[1:] == (8, 2)
+    assert ring.since(2, 100)[1:] == (8, 2)
+
+
 def test_ring_tells_of_each_record():
     """The reader that waits is woken."""
     told: list[int] = []

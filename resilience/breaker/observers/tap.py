@@ -19,12 +19,18 @@ _WAIT_S = 1.0
 
 
 class TapObserver:
-    """Observes one tap of a tap process; `proxy` is the name under which its records are emitted."""
+    """Observes one tap of a tap process; `proxy` is the name under which its records are emitted.
 
-    def __init__(self, control_url: str, tap: str, *, proxy: str | None = None, since: int = 0) -> None:
+    With `sole` nobody else reads this tap meanwhile, and the tap need not keep what was read, however long the run is.
+    """
+
+    def __init__(
+        self, control_url: str, tap: str, *, proxy: str | None = None, since: int = 0, sole: bool = False
+    ) -> None:
         self._url = f"{control_url.rstrip('/')}/taps/{quote(tap, safe='')}/records"
         self._proxy = proxy or tap
         self._since = since
+        self._sole = sole
         self._heard_ns = 0
         self._turn = asyncio.Lock()
 
@@ -57,7 +63,7 @@ class TapObserver:
 
     async def _fetch(self, client: aiohttp.ClientSession, emit: Emit, wait_s: float) -> int:
         async with self._turn:
-            params = {"since": str(self._since), "wait": f"{wait_s:g}"}
+            params = {"since": str(self._since), "wait": f"{wait_s:g}", "forget": str(int(self._sole))}
             async with client.get(self._url, params=params) as response:
                 response.raise_for_status()
                 answer: dict[str, Any] = await response.json()

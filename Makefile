@@ -46,7 +46,7 @@ test: $(VENV)/.dev ## All tests that need Python alone
 test-all: test ## Also what takes long, and what needs Docker, Shopify's Toxiproxy, Chromium ... (skipped with a reason where missing)
 	$(BIN)/python -m pytest -q -m '(external or slow) and not scenario' || $(RETRY)
 
-test-scenarios: $(VENV)/.dev ## Each built-in plan on the lab as it is and on the lab that breaks its promise: half an hour
+test-scenarios: $(VENV)/.dev ## Each built-in plan on the lab as it is and on the lab that breaks its promise: three quarters of an hour
 	$(BIN)/python -m pytest -q -m scenario tests/e2e
 
 lint: $(VENV)/.dev ## ruff, formatting, mypy --strict

@@ -61,8 +61,8 @@ $(VENV)/.peers: $(VENV)/.dev
 	@$(VENV)/peers/bin/python -m pip install --quiet --disable-pip-version-check -e '.[bench]'
 	@touch $@
 
-bench: $(VENV)/.peers ## Compare with other programs, interleaved, into build/bench.json
-	$(BIN)/python -m bench
+bench: $(VENV)/.peers ## Compare with other programs, interleaved, into build/bench.json (ARGS="engine stall --rounds 3")
+	$(BIN)/python -m bench $(ARGS)
 
 conformance: $(VENV)/.dev ## Put real breaker libraries through one stimulus and write docs/conformance.md
 	$(BIN)/python -m tests.conformance --out docs/conformance.md

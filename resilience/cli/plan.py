@@ -39,8 +39,10 @@ def schema() -> None:
 @plan_app.command("list")
 def list_plans() -> None:
     """Name the built-in plans and what they protect."""
-    for name in scenario_names():
-        typer.echo(f"{name:<16} {load_or_exit(name).plan.purpose}")
+    names = scenario_names()
+    width = max(map(len, names))
+    for name in names:
+        typer.echo(f"{name:<{width}}  {load_or_exit(name).plan.purpose}")
 
 
 def print_timeline(timeline: Timeline) -> None:

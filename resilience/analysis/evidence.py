@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from resilience.analysis.health import SecondPoint
+from resilience.analysis.reports import WorkerReports
 from resilience.metrics.fold import LoadTable
 from resilience.metrics.outcomes import DEGRADED, OK
 from resilience.plan import LoadedPlan, Plan, Timeline, load_text
@@ -149,7 +150,8 @@ def read_evidence(reader: RecordReader, *, strict: bool | None = None) -> RunEvi
     runs = {str(event["state"]): event for event in events["run"]}
     started = runs.get("started", {})
     epoch_ns = int(runs["epoch"]["epoch_ns"]) if "epoch" in runs else 0
-    workers = tuple(reader.workers())
+    phases = load_phases(loaded.timeline)
+    reports = WorkerReports.read(reader.workers(), epoch_ns, phases)
     return RunEvidence(
         loaded=loaded,
         run_id=str(started.get("run_id", "")),
@@ -159,10 +161,10 @@ def read_evidence(reader: RecordReader, *, strict: bool | None = None) -> RunEvi
         ending=runs.get("ended", {}),
         environment=reader.environment(),
         faults=_faults(loaded, events["fault"], reader.fault_journal()),
-        table=LoadTable.from_messages(reader.bins(), load_phases(loaded.timeline)),
-        workers=workers,
+        table=LoadTable.from_messages(reader.bins(), phases),
+        workers=reports.messages,
         events={kind: tuple(found) for kind, found in events.items()},
-        in_flight=_in_flight(workers, epoch_ns),
+        in_flight=reports.in_flight,
     )
 
 
@@ -225,14 +227,3 @@ def _read_journal(facts: Mapping[str, FaultFacts], journal: Iterator[Mapping[str
 
 def _interval(at: Any) -> tuple[int, int] | None:
     return (int(at[0]), int(at[1])) if at else None
-
-
-def _in_flight(workers: tuple[Mapping[str, Any], ...], epoch_ns: int) -> dict[str, dict[int, float]]:
-    """Operations in flight per load and second: each worker's sample of that second, added up."""
-    found: dict[str, dict[int, float]] = defaultdict(lambda: defaultdict(float))
-    for message in workers:
-        if message.get("kind") == "worker" and epoch_ns:
-            second = (int(message["t"]) - epoch_ns) // NS_PER_S
-            for load, flying in message["in_flight"].items():
-                found[load][second] += flying
-    return {load: dict(seconds) for load, seconds in found.items()}

@@ -94,6 +94,6 @@ def _mean_in_flight(messages: list[Mapping[str, Any]], load: str, start_s: float
         if message.get("kind") == "worker":
             middle_s = (middle_ns(message) - epoch) / 1e9
             if start_s <= middle_s < end_s:
-                mean = message["in_flight_mean"].get(load, 0.0)
+                mean = message.get("in_flight_mean", {}).get(load, 0.0)
                 means.setdefault(message["worker"], []).append((message.get("n", 1), mean))
     return sum(sum(n * mean for n, mean in of) / sum(n for n, _ in of) for of in means.values())

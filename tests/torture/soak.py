@@ -8,6 +8,8 @@ runner, guardian and proxies are measured from outside every two seconds:
 - Two warm-ups are left out (`warm_up_s`): pools, caches and arenas fill in the first spikes. What follows is cut into blocks of 30 s,
   each represented by its *lowest* value: a spike's buffers are freed after it, a leak is not. Blocks lie further apart than one cycle of
   spike and fault, so that their values are nearly independent, as the interval of the Theil-Sen slope (Sen 1968) wants it.
+- The proxy keeps its last 65,536 events for whoever asks. That log is filled to the brim in the warm-up, by connections to a proxy that
+  is made and removed for the purpose: what grows after that is a leak, and not a log on its way to its bound.
 - "Flat" is: the upper end of that 95 % interval is below 1 MB an hour. A slope whose interval is too wide to say so does not pass.
 - Descriptors are flat where the lower end of their slope's interval is not above zero, and the lowest count of the last quarter is not above the highest of the
   first.
@@ -21,10 +23,13 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
+import urllib.request
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
@@ -42,7 +47,7 @@ BLOCK_S = 30.0
 LIMIT_MB_PER_H = 1.0
 MB = 1e6
 COMMAND = (sys.executable, "-m", "resilience.cli.main")
-WATCHED = {"guardian": "faults.guardian", "proxy": "faults.proxy"}
+WATCHED = {"guardian": "faults.guardian", "proxy": "faults.proxy", "tap": "faults.proxy.tap"}
 FAULTS = (
     {"proxy": "pricing", "toxic": {"type": "latency", "attributes": {"latency": 800, "jitter": 100}}},
     {"proxy": "pricing", "enabled": False},
@@ -132,9 +137,12 @@ def soak(minutes: float, warm_up_s: float) -> dict[str, Any]:
         (folder / "plan.yaml").write_text(json.dumps(plan_of(minutes)), encoding="utf-8")
         began = time.monotonic()
         with _run(folder) as process:
+            filling = threading.Thread(target=_fill_event_log, args=(folder, process), daemon=True)
+            filling.start()
             found = _watch(process, began)
+            filling.join()
             code = process.wait()
-        if not (folder / "out").is_dir():
+        if not list(folder.glob("out/*/samples/bins.jsonl")):
             raise RuntimeError(f"the run did not begin: {(folder / 'log').read_text(encoding='utf-8')}")
         record = next((folder / "out").iterdir())
         growths = {name: growth(series, warm_up_s) for name, series in found.items() if name in _JUDGED}
@@ -159,8 +167,8 @@ def soak(minutes: float, warm_up_s: float) -> dict[str, Any]:
         }
 
 
-_JUDGED = ("runner", "guardian", "proxy")
-"""Toxics and taps of the embedded lab are one process."""
+_JUDGED = ("runner", "guardian", "proxy", "tap")
+"""Toxics and taps of the embedded lab are a process each."""
 
 
 @contextlib.contextmanager
@@ -178,6 +186,39 @@ def _run(folder: Path) -> Iterator[subprocess.Popen[bytes]]:
         finally:
             process.terminate()
             process.wait(60)
+
+
+def _fill_event_log(folder: Path, process: subprocess.Popen[bytes]) -> None:
+    """Make the lab's proxy forget its first event: after that its log does not get longer."""
+    while not (found := list(folder.glob("out/*/environment.json"))):
+        if process.poll() is not None:
+            return
+        time.sleep(0.2)
+    system = json.loads(found[0].read_text(encoding="utf-8"))["system"]
+    admin_url = system["proxies"]["pricing"]["admin_url"]
+    with socket.create_server(("127.0.0.1", 0), backlog=64) as upstream:
+        where = f"127.0.0.1:{upstream.getsockname()[1]}"
+        made = _call(
+            admin_url, "POST", "/proxies", {"name": "fill", "listen": "127.0.0.1:0", "upstream": where}
+        )
+        for number in range(_TOXICS):
+            _call(admin_url, "POST", "/proxies/fill/toxics", {"type": "noop", "name": f"noop-{number}"})
+        host, _, port = made["listen"].rpartition(":")
+        while not _call(admin_url, "GET", "/events?since=1")["dropped"]:
+            for _ in range(50):
+                with socket.create_connection((host, int(port)), timeout=10):
+                    upstream.accept()[0].close()
+        _call(admin_url, "DELETE", "/proxies/fill")
+
+
+_TOXICS = 20
+
+
+def _call(admin_url: str, method: str, path: str, body: Any = None) -> Any:
+    data = None if body is None else json.dumps(body).encode()
+    request = urllib.request.Request(admin_url + path, data, method=method)
+    with urllib.request.urlopen(request, timeout=20) as answer:
+        return json.loads(answer.read() or b"null")
 
 
 def _watch(process: subprocess.Popen[bytes], began: float) -> dict[str, Series]:

@@ -13,6 +13,7 @@ import typer
 
 from resilience.cli.doctor import doctor
 from resilience.cli.history import compare, history_app
+from resilience.cli.interpose import interpose
 from resilience.cli.judge import judge, report
 from resilience.cli.lab import lab_app
 from resilience.cli.logs import LogFormat, configure_logs
@@ -35,6 +36,7 @@ app.command()(report)
 app.command(
     context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []},
 )(proxy)
+app.command()(interpose)
 app.command()(undo)
 app.command()(verify_trace)
 app.command()(doctor)

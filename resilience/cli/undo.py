@@ -1,4 +1,4 @@
-"""`chaos-spike undo`: heal whatever dead runners left behind, then take down the containers that they left up."""
+"""`chaos-spike undo`: heal whatever dead runners left behind, then take down or put back containers that they left."""
 
 from __future__ import annotations
 
@@ -10,12 +10,13 @@ from resilience.run.ending import EXIT_CODES, Verdict
 
 
 def undo() -> None:
-    """Heal every fault that a dead runner left, verify it, take down its compose stack, and say so.
+    """Heal every fault that a dead runner left, verify it, take down its compose stack, put back what was interposed, and say so.
 
-    Exit 5 if a fault could not be healed, 6 if a stack could not be taken down.
+    Exit 5 if a fault could not be healed, 6 if a stack could not be taken down or put back.
     """
     from faults.journal import default_state_dir
     from faults.sweep import sweep
+    from resilience.interpose.standing import undo_notes
     from resilience.lab.compose.journal import sweep_projects
 
     state_dir = default_state_dir()
@@ -28,9 +29,13 @@ def undo() -> None:
     for project in projects:
         outcome = "taken down" if project.error is None else f"NOT taken down: {project.error}"
         typer.echo(f"compose stack {project.name}: {outcome}")
-    if not results and not projects:
+    interposed = undo_notes(os.environ, state_dir, all_of_them=True)
+    for each in interposed:
+        outcome = "put back as it was" if each.error is None else f"NOT put back: {each.error}"
+        typer.echo(f"compose project {each.project} ({', '.join(each.services)} interposed): {outcome}")
+    if not results and not projects and not interposed:
         typer.echo(f"nothing to undo in {state_dir}")
     if any(not result.clean for result in results):
         raise typer.Exit(EXIT_CODES[Verdict.UNHEALED])
-    if any(project.error is not None for project in projects):
+    if any(each.error is not None for each in (*projects, *interposed)):
         raise typer.Exit(EXIT_CODES[Verdict.SETUP_FAILED])

@@ -221,11 +221,15 @@ class StopFault(_ContainerFault):
     """A container is asked to end; the inverse starts it."""
 
     grace_s: int = 1
-    """At most `MOST_GRACE_S`: the engine goes on with an order whose sender has died, and healing must be able to outlast it."""
+    """At most `MOST_GRACE_S`: the engine goes on with an order whose sender has died, and healing outlasts it."""
 
     kind: ClassVar[str] = "stop"
-    undo_kind: ClassVar[str] = "docker.start"
+    undo_kind: ClassVar[str] = "docker.stopped"
     ends: ClassVar[bool] = True
+
+    def _undo_args(self) -> Mapping[str, Any]:
+        started_at = self._before.get("State", {}).get("StartedAt")
+        return {"started_at": started_at, "grace_s": self.grace_s}
 
     def _refuse(self, name: str) -> None:
         if not 0 <= self.grace_s <= MOST_GRACE_S:

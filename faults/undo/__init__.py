@@ -20,6 +20,7 @@ UNDO_KINDS: Final[Mapping[str, UndoKind]] = MappingProxyType(
             UndoKind("docker.restart", docker.restart, docker.is_running),
             UndoKind("docker.unpause", docker.unpause, docker.is_unpaused),
             UndoKind("docker.start", docker.start, docker.is_running),
+            UndoKind("docker.stopped", docker.start_stopped, docker.is_running),
             UndoKind("docker.connect", docker.connect, docker.is_connected),
             UndoKind("docker.cpu", docker.set_cpu_limit, docker.has_cpu_limit),
             UndoKind("process.resume", processes.resume, processes.runs),

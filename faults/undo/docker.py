@@ -3,7 +3,9 @@
     docker.restart    kill and start a container: the last resort for a Toxiproxy whose admin API has frozen. Its toxics are in memory
                       only, so it comes back without them, with the proxies of its configuration file, on the ports that it had
     docker.unpause    let a paused container run on
-    docker.start      start a container that was killed or stopped
+    docker.start      start a container that was killed
+    docker.stopped    start a container that was told to stop. The engine goes on with that order when whoever gave it has died: a container that has run on
+                      since `args.started_at` is watched for `args.grace_s` and a moment more, and started when it has ended after all
     docker.connect    join a network again, under the aliases and addresses that `args.endpoint` holds
     docker.cpu        set the CPU limit back to `args.nano_cpus`, or to `args.period` and `args.quota`
 
@@ -14,6 +16,7 @@ gone. Speaks to the engine's socket file, or to a plain TCP address. Containers 
 import http.client
 import json
 import socket
+import time
 from typing import Any, Final
 from urllib.parse import quote, urlsplit
 
@@ -29,10 +32,14 @@ __all__ = [
     "restart",
     "set_cpu_limit",
     "start",
+    "start_stopped",
     "unpause",
 ]
 
 _TIMEOUT_S: Final = 4.0
+_LANDED_S: Final = 1.0
+"""How much longer than its grace a stop may take to be seen."""
+_LOOK_EVERY_S: Final = 0.1
 _GONE: Final = 404
 _AS_IT_IS: Final = 304
 _UNLIMITED: Final = -1
@@ -60,6 +67,20 @@ def restart(undo: Undo) -> bool:
 def start(undo: Undo) -> bool:
     """Start the container; False if it runs, or is gone."""
     return not is_running(undo) and _order(undo, "starting the container", "/start")
+
+
+def start_stopped(undo: Undo) -> bool:
+    """Start the container once its stop has landed; False if there was none to wait for, it was started since, or it is gone."""
+    until_s = time.monotonic() + float(undo.args["grace_s"]) + _LANDED_S
+    while True:
+        facts = _inspect(undo)
+        if facts is None:
+            return False
+        if not facts["State"]["Running"]:
+            return _order(undo, "starting the container", "/start")
+        if facts["State"].get("StartedAt") != undo.args["started_at"] or time.monotonic() > until_s:
+            return False
+        time.sleep(_LOOK_EVERY_S)
 
 
 def is_running(undo: Undo) -> bool:

@@ -35,6 +35,7 @@ from faults.containers import (
     ThrottleFault,
 )
 from faults.errors import FaultNotInjected, FaultRefused
+from faults.journal import live_intents, read_journal
 from faults.nemesis import FaultEvent, Nemesis, Remarking
 from faults.session import FaultSession
 from faults.undo import UNDO_KINDS
@@ -370,6 +371,54 @@ def test_pause_does_not_outlive_a_killed_runner(place: Place, cache: Any, tmp_pa
     assert soon(lambda: pings(cache), 10)
 
 
+STOPPER = """
+import asyncio, sys
+from pathlib import Path
+from faults.blast_radius import BlastRadius
+from faults.containers import StopFault
+from faults.session import FaultSession
+
+async def main(name, label, state):
+    allow = BlastRadius(labels=frozenset([label]))
+    def tell(event):
+        if event.step == "armed":
+            print("in", flush=True)
+    async with FaultSession(state_dir=Path(state), target=name, allow=allow, on_event=tell) as session:
+        await session.inject(StopFault("stopped", name, 60_000_000_000, grace_s=4))
+
+asyncio.run(main(*sys.argv[1:]))
+"""
+
+
+def test_stop_that_lands_after_its_runner_has_died_is_undone(place: Place, tmp_path: Path) -> None:
+    """The engine goes on with the order: the container, which heeds no SIGTERM, is killed at the end of the grace, and started again."""
+    deaf = place.engine.containers.create(
+        IMAGE,
+        command=["bash", "-c", "trap 'echo told' TERM; while :; do sleep 0.1; done"],
+        labels={LABEL: place.token},
+        name=f"chaos-spike-test-{place.token}-deaf",
+    )
+    place.containers.append(deaf)
+    deaf.start()
+    deaf.reload()
+    before = deaf.attrs["State"]["StartedAt"]
+    state = tmp_path / "state"
+    command = [sys.executable, "-c", STOPPER, deaf.name, place.label, str(state)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as runner:
+        assert runner.stdout is not None
+        assert runner.stdout.readline() == b"in\n"
+        assert soon(lambda: b"told" in deaf.logs(), 10)
+        runner.kill()
+
+    def settled() -> bool:
+        return all(not live_intents(read_journal(each)) for each in state.glob("*/*.jsonl"))
+
+    assert soon(settled, 30)
+    deaf.reload()
+    assert deaf.attrs["State"]["Running"]
+    assert deaf.attrs["State"]["StartedAt"] != before
+
+
 def test_every_inverse_on_a_container_may_be_repeated(place: Place, cache: Any) -> None:
     """On a container as it was, and on one that is gone, there is nothing to undo."""
     gone = place.start("gone")
@@ -379,6 +428,7 @@ def test_every_inverse_on_a_container_may_be_repeated(place: Place, cache: Any) 
     args = {
         "docker.unpause": {},
         "docker.start": {},
+        "docker.stopped": {"started_at": cache.attrs["State"]["StartedAt"], "grace_s": 0},
         "docker.connect": {"network": joined["NetworkID"], "endpoint": {"Aliases": ["cache"]}},
         "docker.cpu": {"nano_cpus": 0, "period": 0, "quota": 0},
     }

@@ -159,6 +159,7 @@ def broken() -> Iterator[tuple[str, type[Engine]]]:
 UNDOS = {
     "docker.unpause": {},
     "docker.start": {},
+    "docker.stopped": {"started_at": "then", "grace_s": 0},
     "docker.connect": {"network": "net", "endpoint": {"Aliases": ["cache"]}},
     "docker.cpu": {"nano_cpus": 0, "period": 50_000, "quota": 25_000},
 }

@@ -65,7 +65,7 @@ EXPECT = 'full: {cache: cache, evicted: "> 0", filled: "<= 1.05", restarts: "== 
         ([look("a", 0), look("a", 4, used=120)], "fail", "filled 1.2"),
         ([look("a", 0), look("b", 4)], "fail", "restarts 1"),
         ([look("a", 7), look("a", 7)], "fail", "evicted 0"),
-        ([look("a", 0), look("a", 4, limit=None)], "unknown", "filled: the server does not say"),
+        ([look("a", 0, limit=None), look("a", 4, limit=0)], "unknown", "filled: the server does not say"),
         ([], "unknown", "nothing"),
     ],
 )

@@ -44,8 +44,8 @@ class RoundTrip:
     received_ns: int
 
     def __post_init__(self) -> None:
-        """Refuse what no round trip can be."""
-        if self.received_ns < self.sent_ns or self.told_ns < self.heard_ns:
+        """Refuse what no round trip can be; the worker's clock may have done anything in between."""
+        if self.received_ns < self.sent_ns:
             raise ValueError(f"a round trip that ends before it begins: {self}")
 
 

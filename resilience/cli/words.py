@@ -44,7 +44,7 @@ class Words:
 
     def shown(self, name: str) -> str:
         """The command that repeats a run, for reports: what may be secret is left out of it."""
-        from resilience.run.environment import lab_variables  # imported when it runs: `--help` stays fast
+        from resilience.lab.settings import lab_variables  # imported when it runs: `--help` stays fast
 
         lab = [f"{key}={shlex.quote(value)}" for key, value in lab_variables(os.environ).items()]
         words = self._words(name, self.place.shown(), tuple(_shown(each) for each in self.settings))

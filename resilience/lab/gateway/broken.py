@@ -100,23 +100,30 @@ class SocketsThatLeak(Sockets):
 
 
 class SocketsThatDrop(Sockets):
-    """With more sockets than it likes, a gateway drops the oldest for each new one, unless that one has only just come."""
+    """With more sockets than it likes, a gateway drops the oldest for each new one, unless that one has only just come.
+
+    Right after an answer, so that nobody is left waiting for one: that would be another promise.
+    """
 
     def __init__(self, *parts: Any, **more: Any) -> None:
         super().__init__(*parts, **more)
         self._order: list[tuple[float, web.WebSocketResponse]] = []
-        self._dropping: set[asyncio.Task[None]] = set()
+        self._doomed: set[web.WebSocketResponse] = set()
 
     def _enter(self, ws: web.WebSocketResponse) -> None:
         super()._enter(ws)
         now_s = asyncio.get_running_loop().time()
         self._order = [known for known in self._order if known[1] in self._live]
+        self._doomed &= self._live
         self._order.append((now_s, ws))
         if len(self._order) > _MOST_SOCKETS and now_s - self._order[0][0] > _JUST_COME_S:
             _, oldest = self._order.pop(0)
-            task = asyncio.create_task(self._close(oldest, WSCloseCode.TRY_AGAIN_LATER, b"too many"))
-            self._dropping.add(task)
-            task.add_done_callback(self._dropping.discard)
+            self._doomed.add(oldest)
+
+    async def _on_text(self, ws: web.WebSocketResponse, user: str, text: str, received_ns: int) -> None:
+        await super()._on_text(ws, user, text, received_ns)
+        if ws in self._doomed:
+            await self._close(ws, WSCloseCode.TRY_AGAIN_LATER, b"too many")
 
 
 class LoginsThatFail(Logins):

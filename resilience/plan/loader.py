@@ -8,7 +8,7 @@ returned, that text has been read back and come to the same timeline, so that no
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from pydantic import ValidationError
@@ -26,7 +26,7 @@ from resilience.plan.recording import recordable
 from resilience.plan.schema import Plan
 from resilience.plan.texts import dump
 from resilience.plan.timeline import Timeline
-from resilience.plan.variables import fill
+from resilience.plan.variables import fill, named
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +57,23 @@ def load_text(
     `read_text` gives the text of a file (a breaker's specification, offsets of a replay, a script), likewise; `find` gives
     the absolute path of a file that workers will need (a script, a certificate).
     """
+    given = environment or {}
+    try:
+        return _load(text, source, environment, overlays, settings, Beside(read_data, read_text, find))
+    except PlanInvalid as error:
+        texts = (text, *(overlay for _, overlay in overlays), *settings)
+        problems = [replace(p, message=named(p.message, texts, given)) for p in error.problems]
+        raise PlanInvalid(problems, error.source) from None  # the first one's words may hold a password
+
+
+def _load(
+    text: str,
+    source: str,
+    environment: Mapping[str, str] | None,
+    overlays: Sequence[tuple[str, str]],
+    settings: Sequence[str],
+    beside: Beside,
+) -> LoadedPlan:
     layers = Layers(text, source, tags=TAGS)
     for overlay_source, overlay_text in overlays:
         layers.overlay(overlay_text, overlay_source)
@@ -67,9 +84,9 @@ def load_text(
         problems: list[Problem] = []
         values = fill(layers.values, environment, (), problems)
         if not problems:
-            inline_load(values, Beside(read_data, read_text, find), problems)
-        if not problems and read_text is not None:
-            _inline_specs(values, read_text, problems)
+            inline_load(values, beside, problems)
+        if not problems and beside.text is not None:
+            _inline_specs(values, beside.text, problems)
         if problems:
             raise layers.invalid(problems)
     try:

@@ -8,7 +8,7 @@ is not looked at again.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from resilience.plan.problems import Path, Problem
@@ -60,6 +60,22 @@ def _value(
     if kind == "?" or name not in environment:
         problems.append(Problem(path, f"the variable {name} is not set{': ' + rest if rest else ''}"))
     return ""
+
+
+def named(message: str, texts: Iterable[str], environment: Mapping[str, str]) -> str:
+    """The message with what the variables of `texts` gave replaced by their names: it may be a password in the wrong place.
+
+    Values of fewer than four characters stay: they are no secrets, and are found in any sentence.
+    """
+    names = {match["name"] for text in texts for match in _TOKEN.finditer(text) if match["name"]}
+    given = [(environment[name], name) for name in names if len(environment.get(name, "")) >= _SECRET_CHARS]
+    for value, name in sorted(given, key=lambda pair: -len(pair[0])):
+        for spelt in (value, repr(value)[1:-1], repr(value.strip())[1:-1]):
+            message = message.replace(spelt, f"${{{name}}}") if spelt else message
+    return message
+
+
+_SECRET_CHARS = 4
 
 
 def around_variables(text: str, literal: Callable[[str], str], default: Callable[[str], str]) -> str:

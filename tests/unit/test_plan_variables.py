@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
-from resilience.plan.problems import Problem
+from resilience.plan.loader import load_text
+from resilience.plan.problems import PlanInvalid, Problem
 from resilience.plan.variables import fill
 
 ENVIRONMENT = {"TOKEN": "hush", "EMPTY": "", "DOLLARS": "a$$b${X}"}
@@ -62,3 +65,25 @@ def test_variable_in_a_key_is_a_problem() -> None:
     fill({"a": [{"${TOKEN}": 1}]}, ENVIRONMENT, (), problems)
     assert problems[0].path == ("a", 0, "${TOKEN}")
     assert problems[0].at_key
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong"),
+    [
+        ("duration: 4s", "duration: '${TEST_TOKEN}'"),
+        ("duration: 4s", "duration: 'at ${TEST_TOKEN}!'"),
+        ("proxy: pricing, toxic", "proxy: '${TEST_TOKEN}', toxic"),
+        ('">= 95%"', "'${TEST_TOKEN}'"),
+        ("deadline: 500ms", "timeout: '${TEST_TOKEN}'"),
+    ],
+)
+def test_variables_value_is_not_told_where_it_is_wrong(right: str, wrong: str) -> None:
+    """A password in the wrong place must not end up in a log: the message has the variable's name instead."""
+    text = (Path(__file__).parents[1] / "data" / "short.yaml").read_text(encoding="utf-8")
+    text = text.replace("degraded:", "deadline: 500ms\n      degraded:")
+    secret = "it's a \\ password"
+    with pytest.raises(PlanInvalid) as caught:
+        load_text(text.replace(right, wrong, 1), source="plan", environment={"TEST_TOKEN": secret})
+    assert "password" not in str(caught.value)
+    assert "${TEST_TOKEN}" in str(caught.value)
+    assert caught.value.__cause__ is None

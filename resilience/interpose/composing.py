@@ -6,12 +6,16 @@ owner may read.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
+import signal
 import subprocess
+import threading
+import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +29,7 @@ from resilience.lab.system import StackError
 
 _CONFIG_S = 60.0
 _UP_S = 600.0
+_POLL_S = 0.2
 _NOT_IN_NAMES = re.compile(r"[^-_a-z0-9]")
 
 
@@ -78,10 +83,11 @@ class ComposeFiles:
 
 @dataclass(frozen=True, slots=True)
 class Composer:
-    """One compose, told of one engine by its environment."""
+    """One compose, told of one engine by its environment. Whoever sets `stop`, from another thread, ends what it is doing."""
 
     command: ComposeCommand
     environ: Mapping[str, str]
+    stop: threading.Event = field(default_factory=threading.Event)
 
     @property
     def is_v2(self) -> bool:
@@ -160,21 +166,45 @@ class Composer:
     ) -> subprocess.CompletedProcess[str]:
         environ = {**self.environ, "COMPOSE_IGNORE_ORPHANS": "1", "COMPOSE_ANSI": "never"}
         try:
-            return subprocess.run(
+            process = subprocess.Popen(
                 [*self.command.words, *words],
-                input="" if text is None else text,
-                capture_output=True,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
                 text=True,
-                timeout=limit_s,
-                check=False,
                 env=environ,
                 cwd=folder,
                 start_new_session=True,  # a Ctrl-C is for us: we put back what it has made
             )
-        except subprocess.TimeoutExpired as error:
-            raise StackError(f"{self.command} {words[-1]} did not end within {limit_s:g} s") from error
         except OSError as error:
             raise StackError(f"{self.command} cannot be started: {error}") from error
+        with process:
+            return self._ended(process, words, limit_s, text or "")
+
+    def _ended(
+        self, process: subprocess.Popen[str], words: Sequence[str], limit_s: float, text: str
+    ) -> subprocess.CompletedProcess[str]:
+        deadline = time.monotonic() + limit_s
+        given: str | None = text
+        try:
+            while True:
+                try:
+                    out, err = process.communicate(given, timeout=_POLL_S)
+                except subprocess.TimeoutExpired:
+                    given = None  # it has been handed over
+                    if self.stop.is_set():
+                        raise StackError(f"{self.command} was stopped") from None
+                    if time.monotonic() > deadline:
+                        raise StackError(
+                            f"{self.command} {words[-1]} did not end within {limit_s:g} s"
+                        ) from None
+                else:
+                    return subprocess.CompletedProcess(list(words), process.returncode, out, err)
+        finally:
+            if process.poll() is None:
+                # Its whole session: v2 is a plugin, the child of the program that we started.
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGKILL)
 
 
 def compose_files(

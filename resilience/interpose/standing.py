@@ -198,6 +198,7 @@ def apply(site: Site, prepared: Prepared) -> Note:
     try:
         _bring_up(site, plan, prepared.files, note)
     except BaseException:
+        site.composer.stop.clear()
         try:
             restore(site, note)
         except StackError as left:
@@ -228,7 +229,7 @@ def _bring_up(site: Site, plan: Interposition, files: ComposeFiles, note: Note) 
         both = [*running, *(name for name in plan.services if name not in running)]
         names = [new for name in both for new in plan.services.get(name, (name,))]
     site.composer.up(plan.model, files, names)
-    _wait(site.engine, project, [name for front in plan.fronts for name in (front.proxy, front.real)])
+    _wait(site, project, [name for front in plan.fronts for name in (front.proxy, front.real)])
     _restart_callers(site.engine, note, plan.callers, old)
 
 
@@ -241,8 +242,9 @@ def _restart_callers(
     engine.restart_members([each for each in same if each.service in callers], graces_s(note.model))
 
 
-def _wait(engine: ProjectEngine, project: str, services: Sequence[str]) -> None:
+def _wait(site: Site, project: str, services: Sequence[str]) -> None:
     """Until these services serve; StackError for one that ended, or is not healthy in time."""
+    engine = site.engine
     limit_s = float(os.environ.get(UP_VARIABLE) or _UP_S)
     deadline = time.monotonic() + limit_s
     while True:
@@ -260,7 +262,8 @@ def _wait(engine: ProjectEngine, project: str, services: Sequence[str]) -> None:
             if not bad[0].running:
                 what = f"ended (exit {bad[0].exit_code})"
             raise StackError(f"{bad[0].service} {what}; its last log lines:\n{engine.last_words(bad[0])}")
-        time.sleep(_POLL_S)
+        if site.composer.stop.wait(_POLL_S):
+            raise StackError("stopped")
 
 
 def restore(site: Site, note: Note) -> None:

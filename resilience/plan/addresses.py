@@ -26,9 +26,18 @@ def websocket_address(base_url: str) -> str:
     return f"ws{base_url.removeprefix('http')}" if base_url.startswith("http") else base_url
 
 
+def origin_of(url: str) -> str:
+    """Scheme, host and port of a URL."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc}"
+
+
 def stand_ins(plan: Plan) -> dict[str, str]:
     """Every address that the plan's system will have: its own where the plan says it, else one that leads nowhere."""
     external = plan.external
+    if plan.system is not None:
+        base = origin_of(plan.system.ready.url)
+        return {"base": base, "ws": websocket_address(base)}
     base = external.base_url if external is not None else NO_HOST
     named: Mapping[str, str] = external.addresses if external is not None else LAB_ADDRESSES
     return {"base": base, "ws": websocket_address(base), **named}

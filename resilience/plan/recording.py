@@ -47,6 +47,9 @@ def recordable(written: Mapping[str, Any], filled: Mapping[str, Any]) -> dict[st
         }
     if filled.get("external") is not None:
         recorded["external"] = _external(written["external"], filled["external"])
+    if filled.get("system") is not None:
+        ready = _texts(("url",), written["system"]["ready"], filled["system"]["ready"])
+        recorded["system"] = {**filled["system"], "ready": ready}
     return recorded
 
 

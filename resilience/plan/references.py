@@ -67,6 +67,8 @@ def known_services(plan: Plan) -> Collection[str]:
     """Services whose processes can be watched."""
     if plan.lab is not None:
         return LAB_SERVICES
+    if plan.system is not None:
+        return plan.system.watch
     return {instance.service for instance in (plan.external.instances if plan.external else ())}
 
 

@@ -271,6 +271,8 @@ def _compile_problem(request: HttpRequest, names: Names) -> str:
 
 
 def _addresses(plan: Plan) -> Iterator[Problem]:
+    if plan.system is not None and (problem := _address_problem(plan.system.ready.url)):
+        yield Problem(("system", "ready", "url"), problem)
     external = plan.external
     if external is None:
         return

@@ -19,6 +19,8 @@ _FRONTED = {"pricing": "pricing", "postgres": "db", "redis": "cache"}
 
 def known_proxies(plan: Plan) -> tuple[str, ...]:
     """Names that a fault or an observation may use."""
+    if plan.system is not None:
+        return tuple(plan.proxies)
     return LAB_PROXIES if plan.lab is not None else tuple(plan.external.proxies if plan.external else ())
 
 
@@ -33,6 +35,8 @@ def known_containers(plan: Plan) -> tuple[str, ...]:
     """Names of the containers that a fault may be on; of an external system those that the plan allows."""
     if plan.lab is not None:
         return (*known_processes(plan), "haproxy")
+    if plan.system is not None:
+        return plan.allow.services or ()  # a proxy may be called as its service
     proxies = known_proxies(plan)
     return tuple(name for name in plan.allow.services or () if name not in proxies)
 
@@ -41,7 +45,8 @@ def wire_of(plan: Plan, fault: Fault) -> str | None:
     """The proxy whose tap sees the calls that this fault is about; None where none does."""
     if fault.proxy is not None:
         return fault.proxy
-    return _FRONTED.get(fault.target) if plan.lab is not None else None
+    behind = {proxy.service: name for name, proxy in plan.proxies.items()}
+    return (_FRONTED if plan.lab is not None else behind).get(fault.target)
 
 
 def target_problems(plan: Plan, fault: Fault, path: Path) -> Iterator[Problem]:

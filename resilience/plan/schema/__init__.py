@@ -18,6 +18,7 @@ from resilience.plan.schema.calls import (
     SessionStep,
     WebSocketLoad,
 )
+from resilience.plan.schema.contained import ComposeProject, ComposeSystem, Ready, ServiceProxy, ServiceTap
 from resilience.plan.schema.expect import (
     EXPECTATION_KEYS,
     LOAD_FIGURES,
@@ -43,6 +44,8 @@ __all__ = [
     "Allow",
     "AmplificationExpectation",
     "Breaker",
+    "ComposeProject",
+    "ComposeSystem",
     "ConformsExpectation",
     "Degraded",
     "Expectation",
@@ -65,6 +68,7 @@ __all__ = [
     "Plan",
     "PostgresLoad",
     "Ramp",
+    "Ready",
     "RecoversExpectation",
     "RedisLoad",
     "Rejected",
@@ -72,6 +76,8 @@ __all__ = [
     "ResourceExpectation",
     "RuleName",
     "ScriptLoad",
+    "ServiceProxy",
+    "ServiceTap",
     "SessionLoad",
     "SessionStep",
     "Stimulus",

@@ -13,6 +13,7 @@ from resilience.plan.fields import (
 )
 from resilience.plan.schema.base import Model
 from resilience.plan.schema.breakers import Breaker
+from resilience.plan.schema.contained import ComposeSystem, ServiceProxy
 from resilience.plan.schema.expect import Expectation
 from resilience.plan.schema.faults import Allow, Fault
 from resilience.plan.schema.load import LoadStream, Phase
@@ -36,6 +37,8 @@ class Plan(Model):
     purpose: str = ""
     lab: Lab | None = None
     external: External | None = None
+    system: ComposeSystem | None = None
+    proxies: dict[Name, ServiceProxy] = {}
     phases: Annotated[tuple[Phase, ...], Field(min_length=1)]
     load: dict[Name, LoadStream] = {}
     stimulus: dict[Name, Stimulus] = {}
@@ -61,6 +64,12 @@ class Plan(Model):
 
     @model_validator(mode="after")
     def _one_system(self) -> Plan:
-        if (self.lab is None) == (self.external is None):
-            raise ValueError("name the system: either `lab: {}` or `external: {...}`, exactly one of them")
+        if sum(each is not None for each in (self.lab, self.external, self.system)) != 1:
+            raise ValueError(
+                "name the system: `lab: {}`, `external: {...}` or `system: {compose: ...}`, exactly one of them"
+            )
+        if (self.system is None) == bool(self.proxies):
+            raise ValueError(
+                "`proxies:` names the services of `system: {compose: ...}` that are interposed: one goes with the other"
+            )
         return self

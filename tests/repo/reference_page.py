@@ -108,7 +108,9 @@ class Parameter:
             many = "..." if get_origin(_plain(self.kind)) is list else ""
             word = f"{self.info.metavar or self.name.upper()}{many}"
             return word if self.default is inspect.Parameter.empty else f"[{word}]"
-        return ", ".join(self.info.param_decls or (f"--{self.name.replace('_', '-')}",))
+        # In an annotation, typer takes the first spelling for the default until the command is built.
+        first = (self.info.default,) if isinstance(self.info.default, str) else ()
+        return ", ".join((*first, *(self.info.param_decls or ())) or (f"--{self.name.replace('_', '-')}",))
 
 
 def _parameters_of(callback: Any) -> list[Parameter]:

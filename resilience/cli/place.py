@@ -97,6 +97,8 @@ def placed(
 def check_stack(loaded: LoadedPlan, place: Place) -> None:
     """Exit with 2 where a plan cannot be run at this place."""
     external = place.stack is StackKind.EXTERNAL
+    if loaded.plan.system is not None and place.stack is not StackKind.COMPOSE:
+        fail_usage(f"{loaded.source} names compose files of its own; run it with --stack compose")
     if loaded.plan.external is not None and not external:
         fail_usage(f"{loaded.source} is written for an external system; run it with --stack external")
     if loaded.plan.external is None and external and place.target is None:

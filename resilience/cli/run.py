@@ -17,6 +17,7 @@ import typer
 
 from resilience.cli.clusters import check_cluster
 from resilience.cli.history import remember
+from resilience.cli.interposed import check_interposable, interposed_stack
 from resilience.cli.jobs import Job, run_jobs
 from resilience.cli.live import live_page
 from resilience.cli.outcomes import Outcome, print_outcomes, reason_of, with_unstarted, write_outcomes
@@ -105,6 +106,8 @@ def run(
     check_cluster(cluster, jobs)
     for plan in loaded:
         check_stack(plan, place)
+        if not dry_run:
+            check_interposable(plan)
     if dry_run:
         for plan in loaded:
             print_timeline(plan.timeline)
@@ -196,7 +199,9 @@ def _execute(loaded: LoadedPlan, place: Place, options: RunOptions, signals: Sig
     async def execute() -> Ending:
         stop = Stop()
         with signals.stopping(stop):
-            made = make_stack(place.stack, loaded.plan, place.system, place.notice)
+            made = interposed_stack(loaded) or make_stack(
+                place.stack, loaded.plan, place.system, place.notice
+            )
             return await run_plan(loaded, made, options, stop=stop, listen=progress.heard)
 
     with progress:

@@ -37,5 +37,5 @@ def undo() -> None:
         typer.echo(f"nothing to undo in {state_dir}")
     if any(not result.clean for result in results):
         raise typer.Exit(EXIT_CODES[Verdict.UNHEALED])
-    if any(each.error is not None for each in (*projects, *interposed)):
+    if any(error is not None for error in (*(p.error for p in projects), *(i.error for i in interposed))):
         raise typer.Exit(EXIT_CODES[Verdict.SETUP_FAILED])

@@ -37,6 +37,7 @@ from resilience.load.stimulus_driver import StimulusError
 from resilience.plan import LoadedPlan, Operation
 from resilience.run.abort import AbortWatch
 from resilience.run.clock import now_ns, sleep_until
+from resilience.run.doubting import doubts_of
 from resilience.run.ending import Ending
 from resilience.run.environment import describe_environment, on_loopback
 from resilience.run.faulting import blast_radius, nemesis_for
@@ -178,6 +179,8 @@ class _Run:
         return self.stop.ending or Ending("completed")
 
     async def _stack_down(self) -> None:
+        for text in await doubts_of(self.stack):
+            self._tell("doubt", text=redact(text))
         self._tell("stack", state="stopping")
         try:
             await self.stack.down()

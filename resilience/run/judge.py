@@ -118,7 +118,10 @@ def _validity(evidence: RunEvidence, *, doubtful: bool) -> Validity | None:
         # Nothing but stimuli: a busy machine widens intervals, so that rules stay open; what they still show is shown. But a breaker
         # that has timers of its own may have failed because they rang late, and a rejection that took long may have waited for a processor.
         crowded = ()
-    return replace(measured, valid=measured.valid and not crowded, reasons=(*measured.reasons, *crowded))
+    # What the stack itself holds against the run comes first: then the numbers say nothing, however good they are.
+    doubts = tuple(str(event["text"]) for event in evidence.events.get("doubt", ()))
+    valid = measured.valid and not crowded and not doubts
+    return replace(measured, valid=valid, reasons=(*doubts, *measured.reasons, *crowded))
 
 
 def _reasons(

@@ -118,7 +118,7 @@ def _kept_no_more(undo: Undo) -> bool:
 
 def _is_unharmed(undo: Undo) -> bool:
     """Ask whether nobody was killed: the first to be, before all that descends from it, is as it was."""
-    killed = undo.args.get("killed")
+    killed: list[Any] = undo.args.get("killed") or []
     return bool(killed) and _is_same(*killed[0]) and not is_dying(killed[0][0])
 
 

@@ -2,7 +2,8 @@
 
 On a shared machine a figure says as much about the neighbours as about what was measured, and two figures that are
 compared need not have had the same ones. So the CPU time that went to *others* is counted: what the whole machine spent in
-those seconds, less what the processes of the measurement did (`pids`, and children that were waited for). Above
+those seconds, less what the processes of the measurement did (`pids`, and children that were waited for), and without what programs did
+that are niced: they give way to what is measured. Above
 `TOLERATED_CORES` the figure is taken again, `TRIES` times at most; the least disturbed one counts. Before each figure it is waited for a moment
 without neighbours. Both has a bound over the whole bench, so that on a machine that is never quiet figures are taken all the same. The rule is
 the same for everything that is compared, and looks at the neighbours only, never at the figure. How often it applied is told with the figures.
@@ -81,7 +82,7 @@ def _watched(take: Callable[[], T], pids: list[int]) -> tuple[T, float]:
 
 def _busy_s() -> float:
     spent = psutil.cpu_times()
-    return sum(getattr(spent, kind, 0.0) for kind in ("user", "nice", "system", "irq", "softirq", "steal"))
+    return sum(getattr(spent, kind, 0.0) for kind in ("user", "system", "irq", "softirq", "steal"))
 
 
 def _own_s(pids: list[int]) -> float:

@@ -84,7 +84,7 @@ class SpikeLoadGenerator:
         end_ns = schedule.end_ns(shape) + getattr(self._request, "hold_ns", 0)
         windows = tuple(phases) or (PhaseWindow("all", 0, end_ns),)
         end_ns = max(end_ns, run_end_ns(windows))
-        gathered = Gathered(windows, calls_kept=self._calls_kept, seed=self._seed)
+        gathered = Gathered(windows, end_ns=end_ns, calls_kept=self._calls_kept, seed=self._seed)
 
         def take(message: dict[str, Any]) -> None:
             gathered.take(message)

@@ -27,16 +27,23 @@ _SECOND_NS: Final = 10**9
 Message = Mapping[str, Any]
 
 
-def slot_s_of(phases: Sequence[PhaseWindow]) -> int:
-    """Whole seconds of a slot, for a run with these phases."""
-    return max(1, -(-run_end_ns(phases) // (SLOTS * _SECOND_NS)))
+def slot_s_of(end_ns: int) -> int:
+    """Whole seconds of a slot, for a run that ends so long after its epoch."""
+    return max(1, -(-end_ns // (SLOTS * _SECOND_NS)))
 
 
 class Gathered:
-    """What is kept of one run."""
+    """What is kept of one run. `end_ns` is when it ends, where that is later than its last phase."""
 
-    def __init__(self, phases: Sequence[PhaseWindow], *, calls_kept: int = CALLS_KEPT, seed: int = 0) -> None:
-        self.slot_s = slot_s_of(phases)
+    def __init__(
+        self,
+        phases: Sequence[PhaseWindow],
+        *,
+        end_ns: int = 0,
+        calls_kept: int = CALLS_KEPT,
+        seed: int = 0,
+    ) -> None:
+        self.slot_s = slot_s_of(max(end_ns, run_end_ns(phases)))
         self.table = LoadTable(phases, slot_s=self.slot_s)
         self.figures = FigureTable(slot_s=self.slot_s)
         self.notes: list[Message] = []

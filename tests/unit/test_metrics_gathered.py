@@ -78,11 +78,17 @@ def gathered(messages, phases, **changes):
 
 
 def test_slot_is_a_second_until_there_would_be_too_many():
-    """Half an hour in seconds, an hour in steps of two; a run without phases has seconds, too."""
-    assert [slot_s_of(phases_of(seconds)) for seconds in (1, SLOTS, SLOTS + 1, 3600, 36_000)] == [
-        1, 1, 2, 2, 20,
-    ]  # fmt: skip
-    assert slot_s_of(()) == 1
+    """Half an hour in seconds, an hour in steps of two; the load may go on after the last phase."""
+    assert [slot_s_of(seconds * S) for seconds in (0, 1, SLOTS, SLOTS + 1, 3600, 36_000)] == [
+        1,
+        1,
+        1,
+        2,
+        2,
+        20,
+    ]
+    assert gathered([], phases_of(60)).slot_s == gathered([], ()).slot_s == 1
+    assert gathered([], phases_of(60), end_ns=3600 * S).slot_s == gathered([], phases_of(3600)).slot_s == 2
 
 
 def test_gathered_of_a_short_run_is_what_the_messages_say():

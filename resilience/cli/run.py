@@ -97,9 +97,7 @@ def run(
     Exit codes: 0 pass; 1 fail; 2 usage or an invalid plan, nothing was started; 3 unknown or invalid; 4 aborted;
     5 a fault could not be healed; 6 set-up failed; 130 and 143 after healing on SIGINT and SIGTERM.
     """
-    names = expanded(
-        plans or ["breaker"], external=StackKind.EXTERNAL is stack, compose=StackKind.COMPOSE is stack
-    )
+    names = expanded(plans or ["breaker"], external=StackKind.EXTERNAL is stack)
     # Every plan is loaded before the first one runs: a typo in the last must not cost the time of the others.
     loaded = [load_or_exit(name, overlays=overlay or (), settings=setting or ()) for name in names]
     place = placed(stack, target, fallback, dry_run=dry_run, notice=notice)

@@ -30,34 +30,22 @@ SUITE_PLANS = (
 """What `suite` stands for. `metastable` and `conformance` take their own time and are asked for by name."""
 
 
-def expanded(names: Sequence[str], *, external: bool = False, compose: bool = False) -> list[str]:
+def expanded(names: Sequence[str], *, external: bool = False) -> list[str]:
     """The plans that were asked for, with `suite` replaced by its members, each plan file or name as it was given.
 
     A built-in plan that has a form of its own for systems that others run is taken in that form where it is `external`.
-    For `compose` the suite is left without the plans that containers cannot run, and stderr says so.
     """
     known = set(scenario_names())
     members = [name for name in SUITE_PLANS if name in known]
-    if compose and SUITE in names:
-        members = [name for name in members if _left_in(name)]
     found = [each for name in names for each in (members if name == SUITE else [name])]
     forms = {name: f"{name}-external" for name in found if external and not Path(name).is_file()}
     return [forms[name] if forms.get(name) in known else name for name in found]
-
-
-def _left_in(name: str) -> bool:
-    why = compose_lacks(load_or_exit(name).plan)
-    if why:
-        typer.echo(f"chaos-spike: {SUITE} leaves {name} out: it {why}", err=True)
-    return not why
 
 
 def compose_lacks(plan: Plan) -> str:
     """What a plan wants that the lab in containers cannot do, as the rest of a sentence; empty where it can do all."""
     if plan.stimulus:
         return "plays the dependency itself, which containers do not reach; run it with --stack embedded or external"
-    if plan.lab is not None and plan.lab.autoscale is not None:
-        return "wants an autoscaler, which only the embedded lab has; run it with --stack embedded"
     return ""
 
 

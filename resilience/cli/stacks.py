@@ -36,12 +36,19 @@ def _broken(environ: Mapping[str, str]) -> str:
         raise StackError(str(error)) from error
 
 
+def autoscale_policy(lab: Lab) -> AutoscalePolicy | None:
+    """The autoscaler that a plan asks for."""
+    scaled = lab.autoscale
+    return None if scaled is None else AutoscalePolicy(scaled.most, scaled.per_gateway, least=lab.gateways)
+
+
 def lab_options(lab: Lab) -> LabOptions:
     """What a plan asks of the embedded lab, over what the environment says."""
-    scaled = lab.autoscale
-    policy = None if scaled is None else AutoscalePolicy(scaled.most, scaled.per_gateway, least=lab.gateways)
     return options_from(
-        gateways=lab.gateways, breaker=lab.breaker, settings=lab.settings.given(), autoscale=policy
+        gateways=lab.gateways,
+        breaker=lab.breaker,
+        settings=lab.settings.given(),
+        autoscale=autoscale_policy(lab),
     )
 
 
@@ -50,13 +57,13 @@ def _made(kind: str, plan: Plan, target: System | None) -> Stack:
         return ExternalStack(external_system(plan, target), correlate=scripted_proxies(plan))
     lab = plan.lab or Lab()
     if kind == "compose":
-        if lab.autoscale is not None:
-            raise StackError("only the embedded lab has an autoscaler: run this plan with --stack embedded")
         # Not before it is asked for: Docker's client takes a while to import.
         from resilience.lab.compose.stack import ComposeStack
 
         environ = {**os.environ, **lab_environ(lab.settings.given())}
-        return ComposeStack(gateways=lab.gateways, breaker=lab.breaker, environ=environ)
+        return ComposeStack(
+            gateways=lab.gateways, breaker=lab.breaker, autoscale=autoscale_policy(lab), environ=environ
+        )
     return EmbeddedStack(lab_options(lab))
 
 

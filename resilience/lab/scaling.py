@@ -1,9 +1,11 @@
-"""The lab's autoscaler at work: measures the gateways, starts and drains some, and shows what it did. Runs inside the supervisor.
+"""The lab's autoscaler at work: measures the gateways, starts and drains some, and shows what it did.
+
+Runs inside the supervisor of the embedded lab, and in the runner's process where the gateways are containers.
 
 Every half second it asks each gateway's admin port for its metrics. A new gateway accepts from the socket that all share as soon as it serves. One
 that is taken out is told to drain: it accepts no more, answers with `Connection: close`, and ends when nobody is connected.
 
-`GET /scaling` on its own loopback port: `{"now_ns", "gateways": [{"instance", "admin_url", "pid", "boot", "decided_ns", "leaving_ns"}], "gone": [{"instance",
+`GET /scaling` on its own loopback port: `{"now_ns", "gateways": [{"instance", "admin_url", "pid", "boot", "container", "decided_ns", "leaving_ns"}], "gone": [{"instance",
 "decided_ns", "leaving_ns", "gone_ns"}]}`; `decided_ns` is null for those that were there from the start. An observer sees for itself whether and when an instance
 is ready or gone.
 """
@@ -15,14 +17,13 @@ import logging
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from time import monotonic_ns
-from typing import Any
+from typing import Any, Protocol
 
 import aiohttp
 from aiohttp import web
 from prometheus_client.parser import text_string_to_metric_families
 
 from resilience.lab.autoscaler import AutoscalePolicy, Autoscaler
-from resilience.lab.child import Child
 from resilience.lab.ports import LOOPBACK, listening_socket
 from resilience.lab.service import DRAIN_S
 from resilience.lab.system import Instance, StackError
@@ -32,17 +33,27 @@ LOG = logging.getLogger("chaos_spike.lab")
 _LOOK_S = 0.5
 _ASK_S = 1.0
 _COUNTER = "lab_requests"
+_CHECKS = "/health/ready"
+"""What a balancer asks by itself."""
+
+
+class Leaver(Protocol):
+    """What can be taken out: a child process, or a container."""
+
+    async def drain(self, limit_s: float) -> None:
+        """Let it finish with its callers, then end; ended all the same after `limit_s`."""
 
 
 @dataclass(slots=True)
 class Gateway:
     """One gateway that the autoscaler knows."""
 
-    child: Child
+    child: Leaver
     instance: Instance
     decided_ns: int | None = None
     leaving_ns: int | None = None
     gone_ns: int | None = None
+    container: str | None = None
 
     def to_json(self) -> dict[str, Any]:
         """As `/scaling` shows it."""
@@ -51,14 +62,15 @@ class Gateway:
             "admin_url": self.instance.admin_url,
             "pid": self.instance.pid,
             "boot": self.instance.boot,
+            "container": self.container,
             "decided_ns": self.decided_ns,
             "leaving_ns": self.leaving_ns,
             "gone_ns": self.gone_ns,
         }
 
 
-Start = Callable[[], Awaitable[tuple[Child, Mapping[str, Any]]]]
-"""Start another gateway; its child and its ready line."""
+Start = Callable[[], Awaitable[tuple[Leaver, Mapping[str, Any]]]]
+"""Start another gateway; how it is taken out again, and its ready line."""
 
 
 @dataclass(slots=True)
@@ -121,18 +133,10 @@ class Scaling:
         """Requests that all gateways have answered; None when one could not be asked."""
         total = 0.0
         for gateway in self.gateways:
-            try:
-                async with session.get(f"{gateway.instance.admin_url}/metrics") as response:
-                    text = await response.text()
-            except (aiohttp.ClientError, OSError, TimeoutError):
+            answered = await requests_answered(session, gateway.instance.admin_url)
+            if answered is None:
                 return None
-            total += sum(
-                sample.value
-                for family in text_string_to_metric_families(text)
-                if family.name == _COUNTER
-                for sample in family.samples
-                if sample.name == f"{_COUNTER}_total"
-            )
+            total += answered
         return total
 
     async def _out(self) -> None:
@@ -145,7 +149,7 @@ class Scaling:
         instance = Instance(
             ready["service"], ready["instance"], ready.get("admin"), ready["pid"], ready["boot"]
         )
-        self.gateways.append(Gateway(child, instance, decided_ns))
+        self.gateways.append(Gateway(child, instance, decided_ns, container=ready.get("container")))
 
     async def _in(self) -> None:
         """Take out the youngest that we started ourselves."""
@@ -158,3 +162,19 @@ class Scaling:
         gateway.gone_ns = monotonic_ns()
         self.gateways.remove(gateway)
         self._gone.append(gateway)
+
+
+async def requests_answered(session: aiohttp.ClientSession, admin_url: str | None) -> float | None:
+    """Requests of callers that a gateway has answered, by its own count; a balancer's checks are none. None where it cannot be asked."""
+    try:
+        async with session.get(f"{admin_url}/metrics") as response:
+            text = await response.text()
+    except (aiohttp.ClientError, OSError, TimeoutError):
+        return None
+    return sum(
+        sample.value
+        for family in text_string_to_metric_families(text)
+        if family.name == _COUNTER
+        for sample in family.samples
+        if sample.name == f"{_COUNTER}_total" and sample.labels.get("route") != _CHECKS
+    )

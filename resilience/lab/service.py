@@ -150,6 +150,7 @@ class Service:
         self.name = name
         self.boot = secrets.token_hex(6)
         self.draining = False
+        self.leaving = False
         self._told = asyncio.Event()
         self._told_to_drain = asyncio.Event()
         self._public: web.Server | None = None
@@ -162,6 +163,7 @@ class Service:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._told.set)
         loop.add_signal_handler(signal.SIGUSR1, self._told_to_drain.set)
+        loop.add_signal_handler(signal.SIGUSR2, self._leave)
         if self.options.die_with_parent:
             loop.add_reader(sys.stdin.fileno(), self._parent_spoke)
         return self
@@ -206,7 +208,8 @@ class Service:
     async def run_until_told(self) -> None:
         """Print the ready line, then wait for SIGTERM, SIGINT or the owner's end; accepts nothing afterwards.
 
-        SIGUSR1 means the same without haste: callers keep their connections until they have been told, by an answer, to let go.
+        SIGUSR1 means the same without haste: callers keep their connections until they have been told, by an answer, to let go. SIGUSR2,
+        before that, only takes readiness back: a balancer in front sends no further callers, and nobody is turned away.
         """
         line = {"ready": True, "service": self.name, "instance": self.options.instance, "boot": self.boot}
         sys.stdout.write(json.dumps({**line, "pid": os.getpid(), **self._ready}) + "\n")
@@ -222,6 +225,10 @@ class Service:
                     await asyncio.sleep(_DRAIN_LOOK_S)
         for task in waiting:
             task.cancel()
+
+    def _leave(self) -> None:
+        """Not ready any more, and serving as before: whoever sends us callers is to see it first."""
+        self.leaving = True
 
     def _parent_spoke(self) -> None:
         """Our owner never writes: readable means closed."""

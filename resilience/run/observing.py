@@ -14,8 +14,6 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import Any, Final
 
-import psutil
-
 from resilience.breaker.observers.mapped import Fields
 from resilience.breaker.observers.poll import PollObserver
 from resilience.breaker.observers.polling import Subject
@@ -31,6 +29,7 @@ from resilience.plan.targets import wire_of
 from resilience.run.clock import now_ns
 from resilience.run.machine import watch_machine
 from resilience.run.probes import AUTOSCALER, Prober, watch_scaling
+from resilience.run.resources import watch_processes
 
 DEFAULT_POLL_NS = 200_000_000
 _HEALTH: Final[Mapping[str, str]] = {"source": "health"}
@@ -70,7 +69,11 @@ async def observe(plan: Plan, stack: Stack, system: System, emit: Emit) -> Async
 
     try:
         taps = {tap: watch(tap.source, tap.run(emit)) for tap in _taps(plan, system)}
-        watch({"source": "resources"}, _resources(system, emit))
+        watch({"source": "resources"}, watch_processes(system, emit))
+        if system.containers:
+            from resilience.run.containers import watch_containers  # noqa: PLC0415 - Docker's client takes a while to import
+
+            watch({"source": "containers"}, watch_containers(system, emit))
         watch({"source": "machine"}, watch_machine(system, emit))
         for source, observer in chain(_breakers(plan, instances, emit), _remote(plan, instances, emit)):
             watch(source, observer)
@@ -191,41 +194,3 @@ def _fields(mapped: Mapped) -> Fields:
         delay_ns=mapped.delay,
         states=mapped.states,
     )
-
-
-async def _resources(system: System, emit: Emit, interval_s: float = 1.0) -> None:
-    """Resident size and CPU time of every process of the target that is within reach, once a second."""
-    processes = {
-        (service, pid): psutil.Process(pid)
-        for service, pids in system.pids.items()
-        for pid in pids
-        if psutil.pid_exists(pid)
-    }
-    while True:
-        for (service, pid), process in list(processes.items()):
-            lo = now_ns()
-            sample: dict[str, Any] = {"kind": "resource", "service": service, "pid": pid}
-            try:
-                sample |= _sample(process)
-            except psutil.AccessDenied as error:
-                # Not ours to look at, which says nothing about whether it runs.
-                emit({"kind": "gap", "source": "resources", "lost": None, "at": [lo, now_ns()]})
-                emit({"kind": "log", "level": "warning", "text": f"{service} cannot be measured: {error}"})
-                del processes[service, pid]
-                continue
-            if sample.get("gone"):
-                del processes[service, pid]
-            emit({**sample, "at": [lo, now_ns()]})
-        await asyncio.sleep(interval_s)
-
-
-def _sample(process: psutil.Process) -> dict[str, Any]:
-    """What one process takes; gone when it has ended, whether or not its parent has noticed. Raises AccessDenied."""
-    try:
-        with process.oneshot():
-            if process.status() == psutil.STATUS_ZOMBIE:
-                return {"gone": True}
-            rss_bytes, cpu = process.memory_info().rss, process.cpu_times()
-    except psutil.NoSuchProcess:
-        return {"gone": True}
-    return {"rss_bytes": rss_bytes, "cpu_s": round(cpu.user + cpu.system, 3)}

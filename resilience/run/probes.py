@@ -6,7 +6,7 @@ the dependencies nothing (liveness, breakers, metrics). "After" is asked again u
 last call ends, breakers close with their last probe.
 
 `scale` events: `{"instance", "step"}` with `decided` and `leaving` as the autoscaler says, `ready` and `gone` as they were *seen*: a readiness route that answers, a
-process that is no more. The first event is `{"step": "watching"}`: an autoscaler that never does anything was still watched.
+process that is no more, a container that its engine says does not run. The first event is `{"step": "watching"}`: an autoscaler that never does anything was still watched.
 """
 
 from __future__ import annotations
@@ -105,7 +105,8 @@ class Prober:
 async def watch_scaling(system: System, emit: Emit) -> None:
     """Follow the system's autoscaler until cancelled; a gap while it does not answer."""
     url = f"{system.facts[AUTOSCALER]}/scaling"
-    watch = _ScaleWatch(emit)
+    engine = next((point.engine for point in system.containers.values()), None)
+    watch = _ScaleWatch(emit, engine)
     silent = False
     at = now_ns()
     emit({"kind": "scale", "step": "watching", "at": [at, at]})
@@ -126,8 +127,9 @@ async def watch_scaling(system: System, emit: Emit) -> None:
 class _ScaleWatch:
     """Tells each step of each instance once."""
 
-    def __init__(self, emit: Emit) -> None:
+    def __init__(self, emit: Emit, engine: str | None = None) -> None:
         self._emit = emit
+        self._engine = engine
         self._seen: set[tuple[str, str]] = set()
 
     async def look(self, session: aiohttp.ClientSession, gateway: Mapping[str, Any], since_ns: int) -> None:
@@ -142,8 +144,16 @@ class _ScaleWatch:
                 self._tell(name, "ready", since_ns, now_ns())
             return
         self._tell(name, "leaving", leaving_ns, leaving_ns)
-        if not psutil.pid_exists(gateway["pid"]):
+        if await self._is_gone(gateway):
             self._tell(name, "gone", since_ns, now_ns())
+
+    async def _is_gone(self, gateway: Mapping[str, Any]) -> bool:
+        if gateway.get("container") is None or self._engine is None:
+            return not psutil.pid_exists(gateway["pid"])
+        # Its process is the engine's to know.
+        from resilience.run.containers import runs  # noqa: PLC0415 - Docker's client takes a while to import
+
+        return not await asyncio.to_thread(runs, self._engine, str(gateway["container"]))
 
     def _tell(self, name: str, step: str, lo: int, hi: int) -> None:
         if (name, step) not in self._seen:

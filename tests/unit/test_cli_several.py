@@ -42,15 +42,6 @@ def test_suite_is_its_plans_and_other_names_stay() -> None:
     assert "breaker" in there
 
 
-def test_suite_in_containers_leaves_out_what_they_cannot_run(capsys: pytest.CaptureFixture[str]) -> None:
-    """It says which and why; a plan that is named is never left out in silence."""
-    assert expanded(["suite"], compose=True) == [each for each in expanded(["suite"]) if each != "autoscale"]
-    said = capsys.readouterr().err
-    assert said.splitlines() == [said.strip()]
-    assert "suite leaves autoscale out" in said
-    assert expanded(["autoscale"], compose=True) == ["autoscale"]
-
-
 def test_outcomes_of_several_plans_stand_in_one_junit_file(tmp_path: Path) -> None:
     """A plan that left no file of its own is an error there, never absent."""
     judged = tmp_path / "judged"
@@ -185,7 +176,7 @@ def test_target_auto_takes_only_a_service_that_allows_it(monkeypatch: pytest.Mon
         (["--target", "http://127.0.0.1:9"], 2, "nothing says where the Toxiproxy"),
         (["breaker", "breaker", "--jobs", "2", "--stack", "compose"], 2, "--jobs runs each plan"),
         (["--stack", "external"], 2, "say with --target"),
-        (["autoscale", "--stack", "compose"], 2, "wants an autoscaler, which only the embedded lab has"),
+        (["conformance", "--stack", "compose"], 2, "plays the dependency itself, which containers do not reach"),
     ],
 )
 def test_target_that_cannot_be_is_one_message(

@@ -57,7 +57,7 @@ def test_replica_name_reads_both_generations_of_compose(answer: str, name: str |
 def test_compose_file_publishes_on_loopback_only() -> None:
     """Whatever a port is set to, it is published on 127.0.0.1."""
     ports = [port for service in SERVICES.values() for port in service.get("ports", ())]
-    assert len(ports) == 6
+    assert len(ports) == 8
     assert all(str(port).startswith("127.0.0.1:") for port in ports)
 
 

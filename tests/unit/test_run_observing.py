@@ -24,6 +24,7 @@ from resilience.plan import Plan, load_text
 from resilience.run import observing
 from resilience.run.observing import observe
 from resilience.run.probes import Prober
+from resilience.run.resources import watch_processes
 from resilience.run.shapes import event_problem
 
 WATCHED = PLAN + "breakers:\n  db: {load: orders, observe: {wire: db}}\n"
@@ -228,7 +229,7 @@ async def test_tap_read_by_two_at_once_is_read_once() -> None:
 async def resources_of(pid: int) -> dict[str, Any]:
     """The first thing that is said of a process."""
     found: list[dict[str, Any]] = []
-    task = asyncio.create_task(observing._resources(System("e", "u", pids={"gateway": (pid,)}), found.append))
+    task = asyncio.create_task(watch_processes(System("e", "u", pids={"gateway": (pid,)}), found.append))
     await until(lambda: found)
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)

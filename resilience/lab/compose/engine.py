@@ -87,6 +87,11 @@ class Engine:
             raise StackError(explain_no_engine(address, error)) from error
         return cls(client, address)
 
+    @property
+    def api(self) -> docker.APIClient:
+        """The client itself, for what a stack does beyond looking; its errors are the client's own."""
+        return self._api
+
     def close(self) -> None:
         """Close the connection."""
         self._client.close()

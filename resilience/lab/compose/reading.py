@@ -19,9 +19,10 @@ from resilience.lab.compose.command import ComposeCommand
 from resilience.lab.compose.engine import Container, Engine
 from resilience.lab.ports import LOOPBACK
 from resilience.lab.probing import probing_session, read_json
-from resilience.lab.system import Instance, ProxyPoint, StackError
+from resilience.lab.system import ContainerPoint, Instance, ProxyPoint, StackError
 
 DEPENDENCIES = ("pricing", "db", "cache")
+_FAULTABLE = ("gateway", "pricing", "postgres", "redis", "haproxy")
 # A reading is bracketed by two of ours; beyond that, clocks that are the same cannot differ.
 _CLOCK_SLACK_NS = 20_000_000
 # How each service tells its version.
@@ -44,6 +45,17 @@ def published(containers: tuple[Container, ...], service: str, port: str) -> str
         if each.service == service and port in each.ports:
             return f"http://{LOOPBACK}:{each.ports[port]}"
     raise StackError(f"{service} does not publish its port {port.partition('/')[0]}")
+
+
+def addresses(containers: tuple[Container, ...], password: str) -> dict[str, str]:
+    """The database and the cache through their taps and proxies, as a plan's loads reach them."""
+    database, cache = (
+        published(containers, "tap", port).removeprefix("http://") for port in ("5432/tcp", "6379/tcp")
+    )
+    return {
+        "db": f"postgresql://lab:{password}@{database}/lab?sslmode=disable",
+        "cache": f"redis://{cache}/0",
+    }
 
 
 async def proxy_points(engine: str, containers: tuple[Container, ...]) -> dict[str, ProxyPoint]:
@@ -81,6 +93,16 @@ async def _point(
         tap_url=tap_url,
         tap=name,
     )
+
+
+def container_points(engine: str, containers: tuple[Container, ...]) -> dict[str, ContainerPoint]:
+    """The containers that a plan may put faults on, by the names that plans use: "gateway-2", and the other services by their own."""
+    return {
+        name: ContainerPoint(name, engine, each.id)
+        for each in containers
+        if each.service in _FAULTABLE
+        for name in [f"gateway-{each.number}" if each.service == "gateway" else each.service]
+    }
 
 
 async def gateways(containers: tuple[Container, ...]) -> tuple[Instance, ...]:

@@ -23,24 +23,37 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 
 from faults.journal import default_state_dir
+from resilience.lab.autoscaler import AutoscalePolicy
 from resilience.lab.breakers.registry import breaker_spec, check_breaker
+from resilience.lab.broken import NEVER_SCALES, broken_from
 from resilience.lab.compose.command import ComposeCommand, find_compose
 from resilience.lab.compose.creation import Creation
 from resilience.lab.compose.engine import Container, Engine
 from resilience.lab.compose.images import compose_folder, provide_images
 from resilience.lab.compose.journal import Project, forget_project, sweep_projects, write_project
-from resilience.lab.compose.reading import check_clock, gateways, proxy_points, published, system_facts
+from resilience.lab.compose.reading import (
+    addresses,
+    check_clock,
+    container_points,
+    gateways,
+    proxy_points,
+    published,
+    system_facts,
+)
+from resilience.lab.compose.replicas import Replica, Replicas
 from resilience.lab.embedded import options_from
 from resilience.lab.gateway.context import INSTANCE_HEADER
 from resilience.lab.identity import ProcessId
 from resilience.lab.options import LabOptions
 from resilience.lab.probing import probing_session
+from resilience.lab.scaling import Gateway, Scaling
 from resilience.lab.settings import PREFIX, SettingsError
 from resilience.lab.system import Instance, StackError, System
 
@@ -58,14 +71,17 @@ class ComposeStack:
         *,
         gateways: int | None = None,
         breaker: str | None = None,
+        autoscale: AutoscalePolicy | None = None,
         state_dir: Path | None = None,
         environ: Mapping[str, str] | None = None,
     ) -> None:
-        self._options = options_from(options, gateways=gateways, breaker=breaker)
+        self._options = options_from(options, gateways=gateways, breaker=breaker, autoscale=autoscale)
         self._state_dir = state_dir or default_state_dir()
         self._environ = dict(os.environ if environ is None else environ)
         self._engine: Engine | None = None
         self._project: str | None = None
+        self._scaling: Scaling | None = None
+        self._password = ""
 
     def describe(self) -> str:
         """Such as "compose lab: 2 gateways, breaker purgatory"."""
@@ -79,6 +95,7 @@ class ComposeStack:
         self._options.check()
         try:
             check_breaker(self._options.breaker)
+            broken_from(self._environ)
         except SettingsError as error:
             raise StackError(str(error)) from error
         try:
@@ -105,14 +122,38 @@ class ComposeStack:
         # Noted first: from here on there may be something to remove.
         write_project(self._state_dir, Project(project, engine.address, owner))
         self._project = project
+        self._password = secrets.token_hex(16)
         creation = Creation(engine, compose, folder / "docker-compose.yml", project, self._options.gateways)
         await creation.run(environ | self._variables(project))
-        return await self._system(engine, compose, project)
+        system = await self._system(engine, compose, project)
+        if self._options.autoscale is None:
+            return system
+        url = await self._autoscale(self._options.autoscale, engine, project, system.instances)
+        return replace(system, facts={**system.facts, "autoscaler": url})
+
+    async def _autoscale(
+        self, policy: AutoscalePolicy, engine: Engine, project: str, instances: tuple[Instance, ...]
+    ) -> str:
+        """Let an autoscaler start and take out further gateways; where it shows what it does."""
+        replicas = Replicas(engine, project)
+        # Those that compose has started stay: an autoscaler takes out what it has started itself.
+        there = [
+            Gateway(Replica(engine.api, each.name, each.name, each.admin_url or ""), each)
+            for each in instances
+        ]
+        self._scaling = Scaling(
+            policy, there, replicas.start, idle=NEVER_SCALES in broken_from(self._environ)
+        )
+        return await self._scaling.start()
 
     async def down(self) -> None:
         """Remove every container, network and volume of the project; harmless when none is up."""
         engine, self._engine = self._engine, None
         project, self._project = self._project, None
+        scaling, self._scaling = self._scaling, None
+        if scaling is not None:
+            # Before the gateways: it would start others in their place.
+            await scaling.stop()
         if engine is None:
             return
         try:
@@ -134,7 +175,7 @@ class ComposeStack:
             "COMPOSE_PROJECT_NAME": project,
             "COMPOSE_ANSI": "never",
             "CHAOS_SPIKE_BUILD_CONTEXT": ".",  # images are ready: nothing is built from here
-            f"{PREFIX}DB_PASSWORD": secrets.token_hex(16),
+            f"{PREFIX}DB_PASSWORD": self._password,
             f"{PREFIX}JWT_SECRET": secrets.token_hex(32),
             **self._options.breaker.to_environ(),
         }
@@ -153,7 +194,13 @@ class ComposeStack:
             proxies=points,
             instances=instances,
             pids=_pids(containers),
-            facts={**facts, "breaker_spec": json.dumps(breaker_spec(self._options.breaker))},
+            addresses=addresses(containers, self._password),
+            containers=container_points(engine.address, containers),
+            facts={
+                **facts,
+                "project": project,
+                "breaker_spec": json.dumps(breaker_spec(self._options.breaker)),
+            },
         )
 
     async def _routed(self, base_url: str, names: set[str]) -> None:

@@ -115,6 +115,7 @@ async def _parts(service: Service, settings: GatewaySettings) -> Parts:
             identity, breaker, breaker_spec(settings.breaker), log, draining=lambda: service.draining
         ),
         draining=lambda: service.draining,
+        leaving=lambda: service.leaving,
     )
 
 

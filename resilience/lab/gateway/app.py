@@ -8,7 +8,7 @@ Around each request: `X-Instance` on every answer, the caller's `X-Request-Id` (
 metrics by route pattern, and the database's troubles turned into statuses: 503 with Retry-After when it is busy or
 away, 504 when it is late. A draining process answers `Connection: close`.
 
-Ready means: started, reached its database once, not draining. A dependency that goes away later is reported in the
+Ready means: started, reached its database once, neither draining nor about to (leaving). A dependency that goes away later is reported in the
 body but does not make the instance unready: every instance shares it, and taking all of them out of the balancer would
 turn one broken dependency into a whole outage, the quotes' fallback included.
 """
@@ -54,6 +54,7 @@ class Parts:
     metrics: Metrics
     admin: Admin
     draining: Callable[[], bool]
+    leaving: Callable[[], bool]
 
 
 def _route(request: web.Request) -> str:
@@ -102,14 +103,14 @@ def _health(parts: Parts) -> tuple[Handler, Handler]:
         )
 
     async def ready(_request: web.Request) -> web.Response:
-        draining = parts.draining()
+        going = "draining" if parts.draining() else "leaving" if parts.leaving() else ""
         dependencies = {
             "db": "up" if await parts.database.reachable() else "down",
             "cache": "up" if await parts.cache.reachable() else "down",
         }
         return web.json_response(
-            {"status": "draining" if draining else "ready", "dependencies": dependencies},
-            status=503 if draining else 200,
+            {"status": going or "ready", "dependencies": dependencies},
+            status=503 if going else 200,
         )
 
     return live, ready

@@ -103,10 +103,10 @@ def test_gathered_of_a_short_run_is_what_the_messages_say():
     assert found.table.window("load", 3, 9) == whole.window("load", 3, 9)
 
 
-def test_gathered_of_ten_hours_is_no_larger_than_of_one_and_as_exact():
+def test_gathered_of_two_hours_is_no_larger_than_of_one_and_as_exact():
     """Bins and reports are bounded by the number of slots; counts, quantiles, verdict and Little's law are those of all messages."""
     sizes = {}
-    for hours in (1, 10):
+    for hours in (1, 2):
         seconds = hours * 3600
         phases = phases_of(seconds, warm_up=7)
         messages = [
@@ -133,7 +133,7 @@ def test_gathered_of_ten_hours_is_no_larger_than_of_one_and_as_exact():
 
 def test_gathered_reports_tell_the_extremes_of_their_slot():
     """A worker that fell silent, stood still or ran out of descriptors for one second of a long slot is found out all the same."""
-    seconds = 36_000
+    seconds = 9_000
     phases = phases_of(seconds)
     usual = {n: report(n) for n in range(1, seconds + 1)}
     odd = {

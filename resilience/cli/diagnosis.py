@@ -202,6 +202,7 @@ FEATURES: Final[Mapping[str, Mapping[str, Look]]] = {
     },
     "compose": {"engine": _engine, "compose": _compose},
     "report": {"bokeh": _module("bokeh", "bokeh", "report")},
+    "cluster": {"distributed": _module("distributed", "distributed", "cluster")},
     "pytest": {"plugin": _plugin},
     "breakers": _breakers(),
     "bench": {

@@ -15,7 +15,7 @@ def doctor(
         list[str] | None,
         typer.Option(
             "--for",
-            help="A feature that must be whole, too: lab, compose, report, pytest, breakers, bench. Repeatable.",
+            help="A feature that must be whole, too: lab, compose, report, cluster, pytest, breakers, bench. Repeatable.",
         ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the findings as JSON.")] = False,

@@ -1,12 +1,15 @@
-"""The plugin as a user gets it: built as a wheel, installed in an empty environment, with the example project's tests."""
+"""The project as a user gets it: wheel and sdist, an empty environment, doctor, and the example project's tests."""
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
 import sys
 import venv
+import zipfile
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -23,39 +26,112 @@ def run(*command: str, cwd: Path, environ: dict[str, str] | None = None) -> subp
     )
 
 
-def test_wheel_in_an_empty_environment_runs_the_example_project(tmp_path: Path) -> None:
-    """Build, install with nothing but the wheel and pybreaker, and run five tests; then break the breaker and see it fail."""
-    reach = run(sys.executable, "-m", "pip", "download", "--no-deps", "-q", "hatchling", cwd=tmp_path)
+@dataclass(frozen=True, slots=True)
+class Installed:
+    """An environment that has the wheel and nothing else of ours; `bin` is its folder of programs."""
+
+    bin: Path
+    wheel: Path
+    from_sdist: Path
+
+    def run(
+        self, program: str, *words: str, cwd: Path, environ: dict[str, str]
+    ) -> subprocess.CompletedProcess[str]:
+        """One of its programs, to its end."""
+        return run(str(self.bin / program), *words, cwd=cwd, environ=environ)
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory: pytest.TempPathFactory) -> Installed:
+    """Sdist from the checkout, wheel from the checkout, wheel from the sdist; the second of them in an empty environment."""
+    folder = tmp_path_factory.mktemp("installed")
+    reach = run(sys.executable, "-m", "pip", "download", "--no-deps", "-q", "hatchling", cwd=folder)
     if reach.returncode:
         pytest.skip(f"no package index within reach: {reach.stderr.strip().splitlines()[-1:]}")
-    built = run(
-        sys.executable,
-        "-m",
-        "pip",
-        "wheel",
-        "--no-deps",
-        "-q",
-        "-w",
-        str(tmp_path / "dist"),
-        str(ROOT),
-        cwd=tmp_path,
+    environment, builder = folder / "empty", folder / "builder"
+    for each in (environment, builder):
+        venv.create(each, with_pip=True)
+    steps = (
+        (str(builder / "bin/python"), "-m", "pip", "install", "-q", "hatchling"),
+        (str(builder / "bin/python"), "-m", "hatchling", "build", "-t", "sdist", "-t", "wheel", "-d", str(folder / "dist")),
+    )  # fmt: skip
+    for step in steps:
+        done = run(*step, cwd=ROOT)
+        assert done.returncode == 0, done.stderr
+    (wheel,) = (folder / "dist").glob("chaos_spike-*.whl")
+    (sdist,) = (folder / "dist").glob("chaos_spike-*.tar.gz")
+    again = folder / "again"
+    steps = (
+        (str(builder / "bin/python"), "-m", "pip", "wheel", "--no-deps", "-q", "-w", str(again), str(sdist)),
+        (str(environment / "bin/python"), "-m", "pip", "install", "-q", str(wheel), "pybreaker", "pytest"),
     )
-    assert built.returncode == 0, built.stderr
-    (wheel,) = (tmp_path / "dist").glob("chaos_spike-*.whl")
-    environment = tmp_path / "empty"
-    venv.create(environment, with_pip=True)
-    python = str(environment / "bin/python")
-    installed = run(python, "-m", "pip", "install", "-q", str(wheel), "pybreaker", "pytest", cwd=tmp_path)
-    assert installed.returncode == 0, installed.stderr
+    for step in steps:
+        done = run(*step, cwd=folder)
+        assert done.returncode == 0, done.stderr
+    return Installed(environment / "bin", wheel, next(again.glob("chaos_spike-*.whl")))
+
+
+@pytest.fixture
+def environ(tmp_path: Path) -> dict[str, str]:
+    """Nothing of this checkout may help: no path, no plugin by name."""
+    kept = {k: v for k, v in os.environ.items() if k != "PYTHONPATH" and not k.startswith("PYTEST_")}
+    return {**kept, "CHAOS_SPIKE_STATE_DIR": str(tmp_path / "state")}
+
+
+def files_of(wheel: Path) -> set[str]:
+    """The files of a wheel, but for those that say how it was made."""
+    with zipfile.ZipFile(wheel) as opened:
+        return {name for name in opened.namelist() if ".dist-info/" not in name}
+
+
+def test_sdist_holds_all_that_the_wheel_is_made_of(installed: Installed) -> None:
+    """A wheel from the sdist is the wheel from the checkout; plans, templates, types and compose files are in it."""
+    files = files_of(installed.wheel)
+    assert files == files_of(installed.from_sdist)
+    assert files >= {
+        "chaos_spike_pytest.py",
+        "faults/py.typed",
+        "resilience/py.typed",
+        "resilience/scenarios/breaker.yaml",
+        "resilience/report/templates/report.html.j2",
+        "resilience/compose/docker-compose.yml",
+    }
+    assert not [name for name in files if name.startswith(("tests/", "docs/", "bench/"))]
+
+
+def test_doctor_of_an_empty_environment_says_what_is_missing_for_which_feature(
+    installed: Installed, tmp_path: Path, environ: dict[str, str]
+) -> None:
+    """The core is whole; lab and report name their extra; asked for, a missing feature is exit code 6; a run says the same."""
+    done = installed.run("chaos-spike", "doctor", "--json", cwd=tmp_path, environ=environ)
+    assert done.returncode == 0, done.stdout + done.stderr
+    found = json.loads(done.stdout)
+    assert (found["features"]["core"], found["features"]["pytest"]) == (True, True)
+    missing = {
+        (each["feature"], each["part"]): each["detail"] for each in found["parts"] if not each["present"]
+    }
+    assert "chaos-spike[report]" in missing["report", "bokeh"]
+    assert "chaos-spike[lab]" in missing["lab", "asyncpg"]
+    assert "chaos-spike[cluster]" in missing["cluster", "distributed"]
+    asked = installed.run("chaos-spike", "doctor", "--for", "lab", cwd=tmp_path, environ=environ)
+    assert asked.returncode == 6
+    assert "lab: incomplete (needed)" in asked.stdout
+    ran = installed.run("chaos-spike", "run", "breaker", cwd=tmp_path, environ=environ)
+    assert ran.returncode == 6, ran.stdout + ran.stderr
+    assert "chaos-spike[lab]" in ran.stdout + ran.stderr
+    assert "Traceback" not in ran.stderr
+
+
+def test_wheel_in_an_empty_environment_runs_the_example_project(
+    installed: Installed, tmp_path: Path, environ: dict[str, str]
+) -> None:
+    """Five tests of a user's project on its own breaker pass; with the breaker broken they fail, with a readable timeline."""
     shop = Path(shutil.copytree(ROOT / "docs/examples/pytest", tmp_path / "shop"))
-    # Nothing of this checkout may help: no path, no plugin by name.
-    environ = {k: v for k, v in os.environ.items() if k != "PYTHONPATH" and not k.startswith("PYTEST_")}
-    environ["CHAOS_SPIKE_STATE_DIR"] = str(tmp_path / "state")
-    passed = run(python, "-m", "pytest", "-q", cwd=shop, environ=environ)
+    passed = installed.run("pytest", "-q", cwd=shop, environ=environ)
     assert (passed.returncode, "5 passed" in passed.stdout) == (0, True), passed.stdout + passed.stderr
     source = shop / "shop/prices.py"
     source.write_text(source.read_text().replace("fail_max=FAILURES", "fail_max=FAILURES + 2"))
-    failed = run(python, "-m", "pytest", "-q", "-k", "third_failure", cwd=shop, environ=environ)
+    failed = installed.run("pytest", "-q", "-k", "third_failure", cwd=shop, environ=environ)
     assert failed.returncode == 1
-    assert "R3 not late" in failed.stdout
-    assert "chaos timeline" in failed.stdout
+    for words in ("R3 not late", "holds if failures = 5", "chaos timeline", "violation", "- closed  # open"):
+        assert words in failed.stdout, failed.stdout

@@ -6,7 +6,7 @@ of which much was crowded says nothing about the system: what looks like its slo
 A second may be too long to see it: a system that works for a tenth of it, in a herd, can be starved while the machine idles for the rest. So
 what counts, too, is how long the run's own threads were ready and did not run. They also wait for each other, and that is the run's own doing:
 of their waiting the share is laid to others that these had of what was run, and never more than these ran. When that comes to a
-good part of the time that the run's threads did run, and of the phase, the system was as slow as its neighbours made it.
+good multiple of the time that the run's threads did run, and to a part of the phase, the system was as slow as its neighbours made it.
 
 A machine that the run itself fills is not crowded: that is a spike. Neither is one that others use while cores are idle.
 """
@@ -22,8 +22,9 @@ IDLE_SHARE = 0.05
 FOREIGN_SHARE = 0.20
 CROWDED_SHARE = 0.25
 LEAST_SECONDS = 2
-WAITED_SHARE = 0.5
-"""Of the time that the run's own threads ran: with so much waiting for others everything takes half as long again."""
+WAITED_SHARE = 2.0
+"""Of the time that the run's own threads ran: with so much waiting for others everything takes three times as long. Less is the price of a machine
+that is shared at all: whoever wakes up for a millisecond waits for the end of somebody's turn, and no answer is late by more than that."""
 WAITED_RATE = 0.1
 """Seconds of that a second: below it some answer was late now and then, and most were not."""
 _SECOND_NS = 1_000_000_000

@@ -52,9 +52,9 @@ def waiting(ours_s: float, foreign_s: float, waited_s: float, *, seconds: int = 
 
 def test_run_that_waited_for_its_neighbours_is_told_though_the_machine_had_idle_time() -> None:
     """A herd needs its processor at once: half a second of idle time later is none of its own."""
-    (reason,) = crowded_phases(waiting(0.2, 0.8, 0.5), PHASES, EPOCH)
+    (reason,) = crowded_phases(waiting(0.2, 0.8, 0.6), PHASES, EPOCH)
     assert reason.startswith(
-        "in spike the run's own threads ran for 2.0 s and waited 4.0 s for other programs"
+        "in spike the run's own threads ran for 2.0 s and waited 4.8 s for other programs"
     )
 
 
@@ -64,7 +64,11 @@ def test_run_that_waited_for_its_neighbours_is_told_though_the_machine_had_idle_
         (1.0, 0.05, 9.0),  # it waited for itself: others ran too little to be the cause
         (1.6, 0.3, 8.0),  # a spike beside a small neighbour: what that took is a sixth of what was run
         (0.05, 0.4, 0.1),  # hardly anything ran, and hardly anything waited
-        (0.5, 0.5, 0.2),  # a fifth slower is within what limits allow
+        (
+            0.34,
+            0.9,
+            0.4,
+        ),  # short turns wait for the end of others': seen on a shared machine, and nothing was late
     ],
 )
 def test_run_that_waited_little_for_others_is_let_pass(waited: tuple[float, float, float]) -> None:

@@ -61,8 +61,15 @@ def environment(folder: Path) -> dict[str, str]:
     """What a reader's shell has: the command on its path, and a state directory of its own."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
     path = os.pathsep.join([str(Path(sys.executable).parent), kept.get("PATH", "")])
-    return {**kept, "PATH": path, "PYTHONPATH": str(ROOT), "CHAOS_SPIKE_STATE_DIR": str(folder / "state"),
-            "PYTHONDONTWRITEBYTECODE": "1"}  # fmt: skip
+    return {
+        **kept,
+        "PATH": path,
+        "PYTHONPATH": str(ROOT),
+        "CHAOS_SPIKE_STATE_DIR": str(folder / "state"),
+        "PYTHONDONTWRITEBYTECODE": "1",
+        # An installed chaos-spike is found by pytest itself; a checkout that was never installed is not.
+        "PYTEST_ADDOPTS": "-p chaos_spike_pytest -p no:asyncio",
+    }
 
 
 def read_through(page: Path, folder: Path, changes: list[tuple[str, str]] | None = None) -> str:

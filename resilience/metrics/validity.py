@@ -93,6 +93,8 @@ def judge_validity(
     """
     evidence = _Evidence(table, scheduled, list(messages), phases)
     ends = [message for message in evidence.messages if message.get("kind") == "end"]
+    # First, because everything else may follow from it.
+    evidence.losses()
     evidence.descriptors()
     differences, contradictions = evidence.littles_law()
     return Validity(
@@ -138,6 +140,15 @@ class _Evidence:
         self.clocks = worker_clocks(messages)
         self._names = {m["worker"]: f" ({m['name']})" for m in messages if m.get("name")}
         self.reasons: list[str] = []
+
+    def losses(self) -> None:
+        for message in self.messages:
+            if message.get("kind") == "lost":
+                exit_ = "" if message["exit"] is None else f" (exit {message['exit']})"
+                self.reasons.append(f"{self._who(message['worker'])} was lost{exit_}")
+            elif message.get("kind") == "late":
+                late = f"{self._who(message['worker'])} was {message['late_ns'] / 1e6:.0f} ms late"
+                self.reasons.append(f"{late}: {message['why']}")
 
     def starts(self) -> dict[str, dict[str, float]]:
         shares: dict[str, dict[str, float]] = {}
@@ -229,13 +240,6 @@ class _Evidence:
         )
 
     def silences(self, ends: Sequence[Mapping[str, Any]]) -> dict[str, float]:
-        for message in self.messages:
-            if message.get("kind") == "lost":
-                exit_ = "" if message["exit"] is None else f" (exit {message['exit']})"
-                self.reasons.append(f"{self._who(message['worker'])} was lost{exit_}")
-            elif message.get("kind") == "late":
-                late = f"{self._who(message['worker'])} was {message['late_ns'] / 1e6:.0f} ms late"
-                self.reasons.append(f"{late}: {message['why']}")
         seen: dict[int, list[tuple[int, int]]] = {}
         stalls: dict[str, float] = {}
         gaps: dict[int, int] = {}

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Final, TypeAlias
 
 from resilience.breaker.observation import Arrival, Boot, Call, Counter, Interval, State, Transition
@@ -21,8 +21,15 @@ _Entry: TypeAlias = Call | Arrival | Transition | State | Counter
 class Owners:
     """Which (instance, boot) an observation belongs to, given the boots that were seen."""
 
-    def __init__(self, entries: Sequence[_Entry], boots: Sequence[Boot], instances: int = 1) -> None:
-        named = {e.instance for e in entries if e.instance is not None}
+    def __init__(
+        self,
+        entries: Sequence[_Entry],
+        boots: Sequence[Boot],
+        instances: int = 1,
+        everyone: Collection[str] | None = None,
+    ) -> None:
+        """`everyone`: the instances that the whole history names, where the entries are only part of it."""
+        named = {e.instance for e in entries if e.instance is not None} if everyone is None else set(everyone)
         # With at most one name in the whole history, what is not named is that one's; but not where several were
         # started, or where the specification says that there are more.
         heard = named or {boot.instance for boot in boots}
@@ -50,9 +57,9 @@ class Owners:
             self._booted[whose, boot_id] = boot.at
         self.first = {i: sorted((t, b) for b, t in seen.items()) for i, seen in first.items()}
         self.last = last
-        everyone: Iterable[str | None] = sorted(named) if named else (None,)
+        whom: Iterable[str | None] = sorted(named) if named else (None,)
         self._keys = [
-            (i, b) for i in everyone for b in ([None] if i not in self.first else self._boots_of(i, entries))
+            (i, b) for i in whom for b in ([None] if i not in self.first else self._boots_of(i, entries))
         ]
 
     def _boots_of(self, instance: str | None, entries: Sequence[_Entry]) -> list[str | None]:

@@ -27,7 +27,7 @@ from resilience.breaker.configuration import VAGUE, Clock, Key, Reported, Result
 from resilience.breaker.counting import due_by, holds, periods, pushed, resolved, tally
 from resilience.breaker.observation import Interval
 from resilience.breaker.spec import BreakerSpec
-from resilience.breaker.window import Timed, empty, unknown
+from resilience.breaker.window import Timed, Window, empty, unknown
 
 __all__ = ["Automaton", "Clock", "Key", "Reported", "Result", "relax"]
 
@@ -352,15 +352,17 @@ class Automaton:
             yield fresh, Clock(lo, lo, hi)
             return
         counts: Iterable[int] = (0,)
+        windows: Iterable[Window] = (fresh.window,)
         if self.spec.trip == "consecutive":
             if "R12" in self.relaxed:
                 counts = range(self.spec.failures)
             elif self.habit == "count_survives":
                 counts = (self.spec.failures - 1,)
         elif "R12" in self.relaxed:
-            fresh = fresh._replace(window=unknown(self.spec, lo))
+            windows = unknown(self.spec, lo)
         for count in counts:
-            yield fresh._replace(failures=count, nth=1), Clock(lo, lo, hi)
+            for known in windows:
+                yield fresh._replace(failures=count, window=known, nth=1), Clock(lo, lo, hi)
 
 
 def _before_or_after(clock: Clock, by: Interval) -> Iterator[tuple[Clock, Interval]]:

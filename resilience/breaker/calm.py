@@ -20,7 +20,7 @@ from resilience.breaker.spec import BreakerSpec
 if TYPE_CHECKING:
     from resilience.breaker.tokens import Token
 
-_LEAST = 6  # more than any alternative to a specification asks for beyond its own numbers
+LEAST = 6  # more than any alternative to a specification asks for beyond its own numbers
 
 
 def idle(tokens: Sequence[Token], spec: BreakerSpec) -> frozenset[int]:
@@ -28,10 +28,10 @@ def idle(tokens: Sequence[Token], spec: BreakerSpec) -> frozenset[int]:
     if spec.tumbling or spec.evaluation_ns or spec.window_survives or spec.counted_at == "start":
         return frozenset()
     pairs, busy = _sorted(tokens)
-    keep = _LEAST + spec.window + spec.successes + (spec.permitted or 0) + spec.resolving_results
+    keep = LEAST + spec.window + spec.successes + (spec.permitted or 0) + spec.resolving_results
     left_out: set[int] = set()
     index = 0
-    for begin, end in _gaps(busy, pairs[-1].ended_ns + 1 if pairs else 0):
+    for begin, end in gaps(busy, pairs[-1].ended_ns + 1 if pairs else 0):
         while index < len(pairs) and pairs[index].let_in_ns <= begin:
             index += 1
         first = index
@@ -82,8 +82,8 @@ def _calm(tokens: Sequence[Token], admission: Token) -> bool:
     return outcome.what == "success" and outcome.lonely and outcome.slow is False
 
 
-def _gaps(busy: Sequence[tuple[int, int]], until: int) -> list[tuple[int, int]]:
-    """The times between busy ones, in order."""
+def gaps(busy: Sequence[tuple[int, int]], until: int) -> list[tuple[int, int]]:
+    """The times between busy ones (in order of their beginnings), up to the last thing that is known of."""
     joined: list[list[int]] = []
     for lo, hi in busy:
         if joined and lo <= joined[-1][1]:

@@ -159,7 +159,7 @@ def _unfit(track: Track, spec: BreakerSpec) -> str:
         return "unattributed" if track.orphans or track.strays else "no calls observed"
     if any(gap.at is None for gap in track.lost("calls", "wire")):
         return "truncated"
-    if spec.manual == "possible" and not track.transitions:
+    if spec.manual == "possible" and not track.eventful:
         return "not modelled: switched by hand without a report"
     return ""
 

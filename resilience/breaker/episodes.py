@@ -63,7 +63,7 @@ class Opening:
 
 def openings(track: Track, spec: BreakerSpec) -> tuple[Opening, ...]:
     """All openings of a track in order: by its events where it has any, else by the wire."""
-    if track.transitions:
+    if track.eventful:
         return _from_events(track, spec)
     return _from_wire(track)
 

@@ -34,6 +34,7 @@ from resilience.breaker.observation import (
     Transition,
 )
 from resilience.breaker.spec import BreakerSpec
+from resilience.breaker.stretches import Stretch
 
 _SHARED: Final = "shared"
 
@@ -81,6 +82,7 @@ class Track:
     orphans: tuple[Call, ...]  # calls of this breaker that no instance or boot can be named for
     tapped: bool  # somebody watched the wire
     longest_ns: int  # from the earliest decision to the latest outcome of one call
+    eventful: bool  # it reports its transitions, whether or not there was one here
     _lo: tuple[int, ...] = field(repr=False, default=())
     _reach: tuple[int, ...] = field(repr=False, default=())
 
@@ -115,6 +117,12 @@ def tracks(history: Iterable[Observation], spec: BreakerSpec) -> tuple[Track, ..
     return _Sorter(history, spec).tracks()
 
 
+def tracks_of(stretch: Stretch, spec: BreakerSpec) -> tuple[Track, ...]:
+    """The tracks of part of a history; whose an observation is depends on all of it. Lives that it tells nothing of are left out."""
+    found = _Sorter(stretch.everything(), spec, stretch).tracks()
+    return tuple(t for t in found if t.calls or t.transitions or t.states or t.counters)
+
+
 def _as_one(history: Iterable[Observation]) -> Iterable[Observation]:
     """A breaker that all instances share is one breaker, whoever asked it; one instance's boot does not reset it."""
     for entry in history:
@@ -127,8 +135,11 @@ def _as_one(history: Iterable[Observation]) -> Iterable[Observation]:
 class _Sorter:
     """One pass over the history into lists by kind, then one over each breaker's share."""
 
-    def __init__(self, history: Iterable[Observation], spec: BreakerSpec) -> None:
+    def __init__(
+        self, history: Iterable[Observation], spec: BreakerSpec, stretch: Stretch | None = None
+    ) -> None:
         self.spec = spec
+        self.stretch = stretch
         self.calls: dict[str, list[Call]] = defaultdict(list)
         self.arrivals: dict[str, list[Arrival]] = defaultdict(list)
         self.transitions: dict[str, list[Transition]] = defaultdict(list)
@@ -170,6 +181,7 @@ class _Sorter:
             ),
             self.boots,
             self.spec.instances if self.spec.scope == "instance" else 1,
+            self.stretch.around.named[name] if self.stretch and self.spec.scope == "instance" else None,
         )
         by_id: dict[str, list[Arrival]] = defaultdict(list)
         strays: list[Arrival] = []
@@ -215,7 +227,9 @@ class _Sorter:
         instants += [e for t in transitions for e in (t.at.lo_ns, t.at.hi_ns)]
         instants += [e for s in states for e in (s.at.lo_ns, s.at.hi_ns)]
         instants += [e for c in counters for e in (c.at.lo_ns, c.at.hi_ns)]
-        booted = owners.booted(key)
+        booted, around = owners.booted(key), self.stretch.around if self.stretch else None
+        if self.stretch and booted is not None and booted.lo_ns < self.stretch.begin_ns:
+            booted = None  # long ago
         if booted is not None:
             instants.append(booted.hi_ns)
         end = max(instants, default=0)
@@ -233,7 +247,8 @@ class _Sorter:
             faults=tuple(self.faults),
             strays=tuple(own),
             orphans=tuple(o for o in orphans if o.instance in {None, key[0]}),
-            tapped=bool(self.arrivals[name]),
+            tapped=bool(self.arrivals[name]) or (around is not None and name in around.tapped),
+            eventful=bool(transitions) or (around is not None and name in around.eventful),
             longest_ns=max(
                 (min(c.finish.hi_ns, end) - c.decision.lo_ns for c in calls if c.finish), default=0
             ),

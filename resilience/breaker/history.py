@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import difflib
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from decimal import Decimal, InvalidOperation
 from typing import Any, Final
 
@@ -45,6 +45,7 @@ __all__ = [
     "dump_jsonl",
     "parse_entry",
     "parse_jsonl",
+    "parse_lines",
     "seconds",
     "to_json",
 ]
@@ -77,8 +78,12 @@ _KEYS: Final[Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]]] = {
 
 def parse_jsonl(text: str) -> list[Observation]:
     """Read a history; blank lines are skipped. Raises HistoryError naming the line and what is wrong with it."""
-    found: list[Observation] = []
-    for number, line in enumerate(text.splitlines(), start=1):
+    return list(parse_lines(text.splitlines()))
+
+
+def parse_lines(lines: Iterable[str]) -> Iterator[Observation]:
+    """The same for lines that come one by one."""
+    for number, line in enumerate(lines, start=1):
         if not line.strip():
             continue
         try:
@@ -89,10 +94,10 @@ def parse_jsonl(text: str) -> list[Observation]:
         except ValueError as error:
             raise HistoryError(number, str(error)) from None
         try:
-            found.append(parse_entry(entry))
+            parsed = parse_entry(entry)
         except ValueError as error:
             raise HistoryError(number, str(error)) from None
-    return found
+        yield parsed
 
 
 def _no_constant(name: str) -> None:

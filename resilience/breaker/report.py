@@ -56,6 +56,8 @@ class RuleVerdict:
     witness: Witness | None = None
     blame: tuple[str, ...] = ()
     margin: str | None = None
+    rank: int = 0  # the lower, the tighter the margin
+    share: tuple[int, int] = (0, 0)  # so many of so many, where a rule is about a share
 
     def to_json(self, origin_ns: int) -> dict[str, Any]:
         """For verdict.json; times are seconds since `origin_ns`."""

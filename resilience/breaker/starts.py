@@ -35,13 +35,14 @@ def anything(
 
 
 def _with_used(spec: BreakerSpec, at_ns: int, used: int) -> Iterator[tuple[Key, Clock]]:
-    base = Key("closed", used=used, window=unknown(spec, at_ns))
+    base = Key("closed", used=used)
     counts = range(spec.failures) if spec.trip == "consecutive" else (0,)
     begun = at_ns - spec.window_ns if spec.tumbling else at_ns
+    windows = unknown(spec, at_ns)
     for count in counts:
-        yield base._replace(failures=count), Clock(at_ns, begun, at_ns)
-    if not spec.window_survives:
-        base = base._replace(window=empty(spec))
+        for window in windows:
+            yield base._replace(failures=count, window=window), Clock(at_ns, begun, at_ns)
+    base = base._replace(window=windows[0] if spec.window_survives else empty(spec))
     inside = tuple(_half_open(spec))
     for nth in range(1, _DEEPEST + 1) if spec.backoff != 1.0 else (1,):
         _, wait = spec.wait_of(nth)

@@ -73,7 +73,7 @@ class Tokens:
 
 def reported(track: Track, spec: BreakerSpec) -> tuple[Reported, ...] | None:
     """The transitions as the automaton uses them up; None where there are none, or some are missing from anywhere."""
-    if not spec.events or not track.transitions or any(gap.at is None for gap in track.lost("events")):
+    if not spec.events or not track.eventful or any(gap.at is None for gap in track.lost("events")):
         return None
     found: list[Reported] = []
     for event in track.transitions:

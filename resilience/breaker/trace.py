@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from resilience.breaker.history import parse_jsonl
+from resilience.breaker.observation import Observation
 from resilience.breaker.report import BreakerReport, Verdict, label, rule_order
 from resilience.breaker.spec import BreakerSpec
 from resilience.breaker.verify import verify
@@ -19,14 +20,21 @@ _SILENCE: Final = "no rule was exercised by this history"
 
 
 def verify_trace(
-    text: str, spec: Mapping[str, Any], strict: bool = False, *, required: Iterable[str] = ()
+    trace: str | Iterable[Observation],
+    spec: Mapping[str, Any],
+    strict: bool = False,
+    *,
+    required: Iterable[str] = (),
 ) -> tuple[BreakerReport, int]:
     """Judge a JSON Lines history; give the report and the exit code (0 pass, 1 fail, 3 unknown).
+
+    A trace that is not a text is iterated over several times (see `verify`).
 
     Raises HistoryError (with the line) or SpecError (with the key) for input that cannot be used, and ValueError for
     a required rule that does not exist: exit code 2, where there is a command line.
     """
-    report = verify(parse_jsonl(text), BreakerSpec.from_mapping(spec), required=required, strict=strict)
+    history = parse_jsonl(trace) if isinstance(trace, str) else trace
+    report = verify(history, BreakerSpec.from_mapping(spec), required=required, strict=strict)
     return report, _EXIT_CODES[trace_verdict(report)]
 
 
@@ -40,6 +48,11 @@ def trace_reason(report: BreakerReport) -> str:
     """One sentence for `trace_verdict`."""
     silent = report.verdict() == "pass" and not _settled(report)
     return _SILENCE if silent else report.reason()
+
+
+def to_json(report: BreakerReport) -> dict[str, Any]:
+    """The report for programs, with the verdict and the reason that a trace alone has."""
+    return {**report.to_json(), "verdict": trace_verdict(report), "reason": trace_reason(report)}
 
 
 def _settled(report: BreakerReport) -> bool:

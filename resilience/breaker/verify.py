@@ -12,53 +12,58 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from typing import TypeAlias
 
 from resilience.breaker.conform import ASKED_CAP, Explainer
 from resilience.breaker.episodes import openings
-from resilience.breaker.evidence import Track, tracks
-from resilience.breaker.observation import Fault, Gap, Observation
+from resilience.breaker.evidence import FOREVER_NS, Track, tracks, tracks_of
+from resilience.breaker.joining import joined
+from resilience.breaker.observation import Observation
 from resilience.breaker.path import find_path
 from resilience.breaker.report import BreakerReport, InstanceReport, RuleVerdict, Verdict, Witness, rule_order
 from resilience.breaker.rules import ALL, SWEPT
 from resilience.breaker.rules.base import Case, Rule
 from resilience.breaker.spec import BreakerSpec
+from resilience.breaker.stretches import LONG, stretches, survey
+
+_Life: TypeAlias = tuple[str, str | None, str | None]
+"""Breaker, instance, boot."""
 
 __all__ = ["ALL", "verify"]
 
 
 def verify(
-    history: Sequence[Observation],
+    history: Iterable[Observation],
     spec: BreakerSpec,
     *,
     rules: Sequence[Rule] = ALL,
     required: Iterable[str] = frozenset(),
     strict: bool = False,
     origin_ns: int | None = None,
+    most: int = LONG,
 ) -> BreakerReport:
     """Judge every (breaker, instance, boot) of a history; see BreakerReport for what comes back.
 
     `required` names the rules that must be settled for the verdict to be "pass"; a name that is no rule is a
-    ValueError. The history need not be in order. With `strict`, the dialect's declared deviations fail. Times in
+    ValueError. The history need not be in order, and is iterated over several times: one that is not to be held in memory reads its
+    source anew each time. More than `most` observations are judged in stretches (see `stretches`). With `strict`, the dialect's declared deviations fail. Times in
     the report count from `origin_ns`, by default the first observation.
     """
     needed = frozenset(required)
     if unknown := needed - {rule.id for rule in rules}:
         raise ValueError(f"no such rule: {', '.join(sorted(unknown, key=rule_order))}")
+    around = survey(history)
     if origin_ns is None:
-        origin_ns = min((_begin(entry) for entry in history), default=0)
-    found = tracks(history, spec)
-    cases = [Case(t, openings(t, spec), spec, origin_ns, Explainer(t, spec)) for t in found]
-    # The last life of each instance stands for it.
-    last = {(c.track.breaker, c.track.instance): c.openings for c in cases}
-    peers = {
-        name: tuple(its for (breaker, _), its in last.items() if breaker == name)
-        for name in {track.breaker for track in found}
-    }
+        origin_ns = around.origin_ns if around.origin_ns < FOREVER_NS else 0
+    found: dict[_Life, InstanceReport] = {}
+    if around.count <= most:
+        _fold(tracks(history, spec), spec, origin_ns, rules, found, strict=strict)
+    else:
+        for stretch in stretches(history, spec, around, most):
+            _fold(tracks_of(stretch, spec), spec, origin_ns, rules, found, strict=strict)
     return BreakerReport(
-        instances=tuple(
-            _judge(case.track, replace(case, peers=peers[case.track.breaker]), rules, strict=strict)
-            for case in cases
-        ),
+        # Lives of one instance stay in the order in which they came.
+        instances=tuple(found[key] for key in sorted(found, key=lambda life: (life[0], life[1] or ""))),
         spec=(spec.idealised() if strict else spec).to_json(),
         strict=strict,
         origin_ns=origin_ns,
@@ -66,12 +71,34 @@ def verify(
     )
 
 
-def _begin(entry: Observation) -> int:
-    if isinstance(entry, Gap):
-        return entry.at.lo_ns if entry.at else 1 << 62
-    if isinstance(entry, Fault):
-        return entry.on.lo_ns
-    return entry.start.lo_ns if hasattr(entry, "start") else entry.at.lo_ns
+def _fold(
+    those: Sequence[Track],
+    spec: BreakerSpec,
+    origin_ns: int,
+    rules: Sequence[Rule],
+    found: dict[_Life, InstanceReport],
+    *,
+    strict: bool,
+) -> None:
+    """Judge some tracks, and join what comes of it to what is known of the same lives."""
+    cases = [Case(t, openings(t, spec), spec, origin_ns, Explainer(t, spec)) for t in those]
+    # The last life of each instance stands for it.
+    last = {(c.track.breaker, c.track.instance): c.openings for c in cases}
+    peers = {
+        name: tuple(its for (breaker, _), its in last.items() if breaker == name)
+        for name in {track.breaker for track in those}
+    }
+    for case in cases:
+        track = case.track
+        life = (track.breaker, track.instance, track.boot)
+        before = found.get(life)
+        tested = frozenset(
+            name for name, rule in (before.rules if before else {}).items() if rule.verdict is Verdict.PASS
+        )
+        report = _judge(
+            track, replace(case, peers=peers[track.breaker], settled=tested), rules, strict=strict
+        )
+        found[life] = joined(before, report, spec) if before else report
 
 
 def _judge(track: Track, case: Case, rules: Sequence[Rule], *, strict: bool) -> InstanceReport:
@@ -112,7 +139,7 @@ def _apply(rule: Rule, case: Case, ideal: Case | None) -> RuleVerdict:
     verdict = _checked(rule, case)
     if ideal is None or verdict.verdict is Verdict.FAIL:
         return verdict
-    if rule.id in SWEPT or not case.track.transitions:
+    if rule.id in SWEPT or not case.track.eventful:
         if case.explainer.conformance().accepted and ideal.explainer.conformance().stuck is not None:
             # Explained with the deviation, and not without it: no other rule needs to be looked at.
             reason = f"{case.spec.deviations[rule.id]} (dialect {case.spec.dialect})"

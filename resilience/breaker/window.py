@@ -32,11 +32,11 @@ class Count(NamedTuple):
 
     def push(self, spec: BreakerSpec, *, failed: bool, slow: bool) -> Count:
         """One outcome more; the oldest leaves a full window, and a full tumbling window is emptied first."""
-        if spec.tumbling and self.n >= spec.window:
+        if spec.tumbling and self.n + self.fog >= spec.window:
             return Count(1, int(failed), int(slow))
         mask = (1 << spec.window) - 1
         n = min(self.n + 1, spec.window)
-        fog = min(self.fog, spec.window - n)
+        fog = self.fog if spec.tumbling else min(self.fog, spec.window - n)
         return Count(n, (self.failed << 1 | failed) & mask, (self.slow << 1 | slow) & mask, fog)
 
     def trips(self, spec: BreakerSpec) -> tuple[bool, bool]:
@@ -147,11 +147,15 @@ def empty(spec: BreakerSpec) -> Window:
     return Timed() if spec.trip == "time" else None
 
 
-def unknown(spec: BreakerSpec, at_ns: int) -> Window:
-    """The window of a breaker that nobody has watched until `at_ns`."""
+def unknown(spec: BreakerSpec, at_ns: int) -> tuple[Window, ...]:
+    """The windows that a breaker may have that nobody has watched until `at_ns`; one that fills and empties may be filled anyhow."""
     if spec.trip == "count":
-        return Count(fog=spec.window)
-    return Timed(fog_ns=at_ns) if spec.trip == "time" else None
+        return (
+            tuple(Count(fog=fog) for fog in range(spec.window))
+            if spec.tumbling
+            else (Count(fog=spec.window),)
+        )
+    return (Timed(fog_ns=at_ns) if spec.trip == "time" else None,)
 
 
 def judge(spec: BreakerSpec, sure: Tally, edge: Tally, *, free: bool = False) -> tuple[bool, bool]:

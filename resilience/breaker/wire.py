@@ -208,10 +208,12 @@ def _call(
         broken, trying = confounders
         # The breaker was told at some time before the caller: how long an answer takes on its way back nobody knows.
         whole = Interval(sent, done_ns) if done_ns is not None else None
-        if verdict == "rejected" and broken.between(sent, done_ns):
+        if verdict == "rejected" and done_ns is not None and broken.between(sent, done_ns):
             verdict, finish, note = "unknown", whole, "confounded: connections were breaking"
-        elif verdict == "rejected" and any(
-            span.lo_ns <= done_ns and span.hi_ns >= sent for span in trying.get(instance, ())
+        elif (
+            verdict == "rejected"
+            and done_ns is not None
+            and any(span.lo_ns <= done_ns and span.hi_ns >= sent for span in trying.get(instance, ()))
         ):
             verdict, finish, note = "unknown", whole, "confounded: the dependency may have been unreachable"
     return Call(breaker, instance, call_id, start, end, verdict, fallback, finish=finish, note=note)

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from resilience.cli.scenarios import fail_usage
 
-MAX_TRACE_BYTES = 512_000_000
+if TYPE_CHECKING:
+    from resilience.breaker.observation import Observation
+
+MOST_LINE_CHARACTERS = 1_000_000
+MOST_SPEC_BYTES = 1_000_000
 
 
 def verify_trace(
@@ -25,20 +30,53 @@ def verify_trace(
     """Judge a recorded history against a specification: exit 0 pass, 1 fail, 3 unknown, 2 unusable input."""
     from resilience.breaker.history import HistoryError
     from resilience.breaker.spec import SpecError
-    from resilience.breaker.trace import render
+    from resilience.breaker.trace import render, to_json
     from resilience.breaker.trace import verify_trace as judge_trace
 
     mapping = _specification(spec)
     try:
-        report, code = judge_trace(_read(trace), mapping, strict, required=require or ())
+        report, code = judge_trace(_history(trace), mapping, strict, required=require or ())
     except HistoryError as error:
         fail_usage(f"{trace}: {error}")
     except SpecError as error:
         fail_usage(f"{spec}: {error}")
+    except OSError as error:
+        fail_usage(f"{trace} cannot be read: {error.strerror or error}")
+    except UnicodeDecodeError:
+        fail_usage(f"{trace} is not UTF-8 text")
     except ValueError as error:
         fail_usage(str(error))
-    typer.echo(json.dumps(report.to_json(), indent=1) if as_json else render(report))
+    typer.echo(json.dumps(to_json(report), indent=1) if as_json else render(report))
     raise typer.Exit(code)
+
+
+def _history(path: Path) -> Iterable[Observation]:
+    """What comes from a pipe can be read once only, and is kept."""
+    trace = _Trace(path)
+    return trace if path.is_file() else list(trace)
+
+
+class _Trace:
+    """A file of observations, read anew each time: however long it is, it is never held in memory."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def __iter__(self) -> Iterator[Observation]:
+        from resilience.breaker.history import parse_lines
+
+        return parse_lines(self._lines())
+
+    def _lines(self) -> Iterator[str]:
+        from resilience.breaker.history import HistoryError
+
+        with self._path.open(encoding="utf-8") as file:
+            number = 0
+            while line := file.readline(MOST_LINE_CHARACTERS + 1):
+                number += 1
+                if len(line) > MOST_LINE_CHARACTERS:
+                    raise HistoryError(number, f"longer than {MOST_LINE_CHARACTERS} characters")
+                yield line
 
 
 def _specification(path: Path) -> dict[str, Any]:
@@ -56,8 +94,8 @@ def _specification(path: Path) -> dict[str, Any]:
 
 def _read(path: Path) -> str:
     try:
-        if path.stat().st_size > MAX_TRACE_BYTES:
-            fail_usage(f"{path} is larger than {MAX_TRACE_BYTES} bytes")
+        if path.stat().st_size > MOST_SPEC_BYTES:
+            fail_usage(f"{path} is larger than {MOST_SPEC_BYTES} bytes")
         return path.read_text(encoding="utf-8")
     except OSError as error:
         fail_usage(f"{path} cannot be read: {error.strerror or error}")

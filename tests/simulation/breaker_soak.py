@@ -2,7 +2,8 @@
 
     python tests/simulation/breaker_soak.py 10000 [FIRST_SEED]
 
-Runs on every core, prints what was judged how, and ends with 1 if anything failed; each failure names its seed.
+Then every short history there is, for some small breakers, by the verifier and by brute force. Runs on every core, prints what was
+judged how, and ends with 1 if a rule failed or the two differed; each failure names its seed, each difference its history.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import sys
 import time
 from collections import Counter as Tally
 
+from breaker_force import DEEP, SHORT, compared
 from breaker_random import random_world
 from breaker_world import only
 
@@ -63,7 +65,24 @@ def main() -> int:
     for rule in sorted({rule for rule, _ in verdicts}, key=rule_order):
         print(rule, *[f"{v.value} {verdicts[rule, v.value]}" for v in Verdict if verdicts[rule, v.value]])
     print(f"{worlds} breakers, {seen} observations, {time.monotonic() - begun:.0f} s: {wrong} wrong verdicts")
-    return 1 if wrong else 0
+    return 1 if wrong + exhausted() else 0
+
+
+def exhausted() -> int:
+    """On how many short histories verifier and brute force differ."""
+    differences = 0
+    with multiprocessing.Pool() as pool:
+        sizes = [(size, trip) for size in DEEP for trip in SHORT]
+        for (size, trip), (tried, explained, different) in zip(
+            sizes, pool.starmap(compared, sizes, chunksize=1), strict=True
+        ):
+            differences += len(different)
+            print(
+                f"{trip}, calls {size[0]}: {tried} histories, {explained} explained, {len(different)} differ"
+            )
+            for calls in different[:3]:
+                print(f"  {calls}")
+    return differences
 
 
 if __name__ == "__main__":

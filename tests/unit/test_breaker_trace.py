@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
+import os
 import re
+import threading
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 from resilience.breaker.dialects import DIALECTS
 from resilience.breaker.history import HistoryError
@@ -13,6 +17,7 @@ from resilience.breaker.report import Verdict, rule_order
 from resilience.breaker.rules import ALL
 from resilience.breaker.spec import KEYS, SpecError
 from resilience.breaker.trace import render, verify_trace
+from resilience.cli.main import app
 
 DOCS = Path(__file__).parents[2] / "docs"
 SPEC = {"failures": 2, "wait_ms": 1000}
@@ -118,3 +123,69 @@ def test_breaker_docs_show_every_dialect() -> None:
         ]
         declared = row.rstrip(" |").rpartition("|")[2].strip()
         assert declared == (", ".join(sorted(spec.deviations, key=rule_order)) or "none"), name
+
+
+@pytest.mark.parametrize(
+    ("text", "options", "verdict", "code"),
+    [
+        (trace(), ("--require", "R4"), "pass", 0),
+        (trace(leak=True), (), "fail", 1),
+        (trace(), ("--require", "R14"), "unknown", 3),
+        ('{"kind":"boot","instance":"i","at":0}\n', (), "unknown", 3),
+        (
+            '{"kind":"call","breaker":"b","instance":"i","id":1,"start":0,"end":1,"outcome":"ok"}\n',
+            (),
+            "unknown",
+            3,
+        ),
+    ],
+    ids=["healthy", "leak", "required", "silent", "settles nothing"],
+)
+def test_breaker_trace_command_says_in_json_what_its_exit_code_says(
+    tmp_path: Path, text: str, options: tuple[str, ...], verdict: str, code: int
+) -> None:
+    """`--json` and the terminal agree with the exit code, also where a history settles nothing."""
+    (tmp_path / "trace.jsonl").write_text(text)
+    (tmp_path / "spec.yaml").write_text("{failures: 2, wait_ms: 1000}")
+    words = ["verify-trace", str(tmp_path / "trace.jsonl"), "--spec", str(tmp_path / "spec.yaml"), *options]
+    shown = CliRunner().invoke(app, [*words, "--json"])
+    assert (shown.exit_code, json.loads(shown.stdout)["verdict"]) == (code, verdict)
+    told = CliRunner().invoke(app, words)
+    assert told.exit_code == code
+    assert told.stdout.splitlines()[-1].startswith(f"{verdict}: ")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (b'{"kind":"boot","instance":"i","at":0}\n{"kind":"bot"}\n', "line 2"),
+        (b'{"kind":"boot"' + b" " * 1_000_100, "line 1: longer than"),
+        (b"\xff\xfe\n", "not UTF-8"),
+        (None, "cannot be read"),
+    ],
+    ids=["kind", "long", "binary", "missing"],
+)
+def test_breaker_trace_command_refuses_what_it_cannot_read(
+    tmp_path: Path, text: bytes | None, said: str
+) -> None:
+    """Exit code 2 and one message that says where, never a traceback."""
+    if text is not None:
+        (tmp_path / "trace.jsonl").write_bytes(text)
+    (tmp_path / "spec.yaml").write_text("{failures: 2, wait_ms: 1000}")
+    found = CliRunner().invoke(
+        app, ["verify-trace", str(tmp_path / "trace.jsonl"), "--spec", str(tmp_path / "spec.yaml")]
+    )
+    assert found.exit_code == 2
+    assert said in found.output.replace("\n", " ")
+
+
+def test_breaker_trace_command_reads_a_pipe(tmp_path: Path) -> None:
+    """What can be read only once is judged like a file."""
+    pipe, spec = tmp_path / "trace", tmp_path / "spec.yaml"
+    os.mkfifo(pipe)
+    spec.write_text("{failures: 2, wait_ms: 1000}")
+    writer = threading.Thread(target=lambda: pipe.write_text(trace(leak=True)))
+    writer.start()
+    found = CliRunner().invoke(app, ["verify-trace", str(pipe), "--spec", str(spec)])
+    writer.join()
+    assert found.exit_code == 1, found.output

@@ -77,7 +77,7 @@ def test_breaker_count_window_is_the_last_outcomes(seed: int) -> None:
         trip="count", window=rng.randint(2, 6), ratio=0.5, minimum_calls=2, strictly_above=rng.random() < 0.5
     )
     window: Any = Count()
-    foggy: Any = unknown(given, 0)
+    (foggy,) = unknown(given, 0)
     seen: list[bool] = []
     for number in range(20):
         failed = rng.random() < 0.5
@@ -118,3 +118,20 @@ def test_breaker_time_window_sums_survive_coarsening() -> None:
     assert len(window.slots) <= 129
     assert sum(slot.total for slot in window.slots) == window.all.total == 900
     assert sum(slot.failed for slot in window.slots) == window.all.failed == 300
+
+
+def test_breaker_window_that_empties_when_full_may_be_filled_anyhow_at_first() -> None:
+    """Nobody watched a batch of four begin: each of the next four outcomes may be the one that fills it, and it is emptied after that."""
+    given = BreakerSpec.from_mapping({"window": 4, "ratio": 1.0, "minimum_calls": 4, "tumbling": True})
+    windows = unknown(given, 0)
+    assert len(windows) == 4
+    emptied = set()
+    for window in windows:
+        assert isinstance(window, Count)
+        after = window
+        for number in range(4):
+            before, after = after, after.push(given, failed=True, slow=False)
+            if after.n <= before.n:
+                emptied.add(number)
+    assert emptied == {1, 2, 3}
+    assert sum(window.fog == 0 for window in windows if isinstance(window, Count)) == 1

@@ -34,6 +34,7 @@ class Case:
     peers: tuple[
         tuple[Opening, ...], ...
     ] = ()  # the openings of every instance of this breaker, this one's too
+    settled: frozenset[str] = frozenset()  # rules that an earlier stretch of this life has tested
 
     def at(self, ns: int) -> str:
         """A time for people: seconds since the history began."""
@@ -91,6 +92,8 @@ class Finding:
     witness: Witness | None = None
     blame: tuple[str, ...] = ()
     margin: str | None = None
+    rank: int = 0
+    share: tuple[int, int] = (0, 0)
     failures: int = field(default=0)
 
     def fail(self, reason: str, window: Interval, lines: Iterable[str], *blame: str) -> None:
@@ -131,6 +134,8 @@ class Finding:
             self.witness,
             self.blame,
             self.margin,
+            self.rank,
+            self.share,
         )
 
 

@@ -20,7 +20,7 @@ def check(case: Case, found: Finding) -> None:
     for name in COUNTERS:
         reads = [c for c in track.counters if c.name == name]
         events = list(_events(case, name))
-        if not reads or not (track.transitions if name == "opened" else track.calls):
+        if not reads or not (track.eventful if name == "opened" else track.calls):
             continue
         for before, after in pairwise(reads):
             grown = after.value - before.value

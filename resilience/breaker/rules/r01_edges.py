@@ -17,7 +17,7 @@ _LEGAL = frozenset({
 
 def check(case: Case) -> Finding:
     """Walk the reported transitions in the order that the track settled on."""
-    found = Finding(idle_why="no events" if not case.track.transitions else "not exercised")
+    found = Finding(idle_why="no events" if not case.track.eventful else "not exercised")
     if case.track.lost("events", "sse"):
         found.open_question("truncated")
     events = case.track.transitions

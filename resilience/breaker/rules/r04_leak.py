@@ -15,7 +15,7 @@ from resilience.breaker.rules.swept import judged
 
 def check(case: Case) -> Finding:
     """Look at every call that started after an opening, up to the end of its wait."""
-    if not case.track.transitions:
+    if not case.track.eventful:
         found = judged("R4", case)
         if case.explainer.conformance().accepted:
             # Every arrival was explained without a leak; what tests that is traffic that was turned away.

@@ -9,7 +9,7 @@ from resilience.breaker.rules.swept import judged
 
 def check(case: Case) -> Finding:
     """Compare each opening with the entry into half-open that followed it."""
-    if not case.track.transitions:
+    if not case.track.eventful:
         return judged("R5", case) if case.track.calls or not case.track.states else _by_polls(case)
     found = Finding()
     spec = case.spec
@@ -41,6 +41,7 @@ def check(case: Case) -> Finding:
             found.exercised += 1
         shortest = at_least if shortest is None else min(shortest, at_least)
     if shortest is not None:
+        found.rank = shortest
         found.margin = f"shortest wait at least {ms(shortest)}"
     return found
 

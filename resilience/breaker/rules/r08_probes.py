@@ -15,7 +15,7 @@ from resilience.breaker.spec import BreakerSpec
 
 def check(case: Case) -> Finding:
     """Sweep each half-open state for its greatest certain and greatest possible number of probes."""
-    if not case.track.transitions or case.spec.stale_frees_permit:
+    if not case.track.eventful or case.spec.stale_frees_permit:
         return judged("R8", case)
     found = Finding()
     permitted = case.spec.permitted
@@ -47,6 +47,7 @@ def check(case: Case) -> Finding:
         else:
             found.exercised += _pressed(case, opening, certain, permitted)
     if most:
+        found.rank = -most
         found.margin = f"at most {most} certainly at once"
     return found
 

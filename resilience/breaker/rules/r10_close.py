@@ -11,7 +11,7 @@ from resilience.breaker.rules.swept import judged
 
 def check(case: Case) -> Finding:
     """Each opening: whether it closed with too few successes, or stayed unclosed with enough of them."""
-    if not case.track.transitions or case.spec.close_ratio is not None or case.spec.successes_of is not None:
+    if not case.track.eventful or case.spec.close_ratio is not None or case.spec.successes_of is not None:
         return judged("R10", case)
     found = Finding()
     for opening in case.openings:

@@ -16,7 +16,7 @@ def check(case: Case) -> Finding:
     """Each half-open state: whether a failure failed to open it, or it opened without one."""
     spec = case.spec
     by_count = spec.close_ratio is not None or spec.successes_of is not None or not spec.reopen_on_failure
-    if not case.track.transitions or by_count:
+    if not case.track.eventful or by_count:
         return judged("R11", case)
     found = Finding()
     for opening in case.openings:

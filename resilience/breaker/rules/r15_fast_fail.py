@@ -33,9 +33,14 @@ def check(case: Case) -> Finding:
             )
     timed = [c for c in rejected if c.end is not None]
     found.exercised += len(timed)
-    if timed:
+    if timed and not found.failures:
         _time(case, timed, found)
     return found
+
+
+def many_slow(slow: int, timed: int) -> bool:
+    """Whether so many of so many rejections are more than single callers that were held up."""
+    return slow >= _MANY and slow > _SLOW_SHARE * timed
 
 
 def _time(case: Case, timed: list[CallEvidence], found: Finding) -> None:
@@ -46,8 +51,10 @@ def _time(case: Case, timed: list[CallEvidence], found: Finding) -> None:
     least = {c.id: _least(c) - max(still.within(c), queue.within(c) if queue else 0) for c in maybe}
     slow = [c for c in maybe if least[c.id] > bound]
     worst = max(timed, key=_least)
+    found.rank = -_least(worst)
+    found.share = len(slow), len(timed)
     found.margin = f"slowest rejection {ms(_least(worst))} of {ms(bound)}"
-    if len(slow) >= _MANY and len(slow) > _SLOW_SHARE * len(timed):
+    if many_slow(len(slow), len(timed)):
         worst = max(slow, key=lambda c: least[c.id])
         assert worst.end is not None
         found.fail(

@@ -27,9 +27,10 @@ def check(case: Case) -> Finding:
         found.open_question(truncated(case, known.holes))
         return found
     if known.stuck is None:
-        sources = [bool(case.track.calls), bool(case.track.transitions), bool(case.track.states)]
+        sources = [bool(case.track.calls), case.track.eventful, bool(case.track.states)]
         found.exercised += sum(sources) - 1
         found.idle_why = "only one source of evidence"
+        found.rank = -known.most
         found.margin = f"at most {known.most} explanations at a time"
         return found
     words = [change.words for change in case.explainer.explanations()]

@@ -3,31 +3,44 @@
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections.abc import Sequence
 
 from resilience.breaker.observation import Interval
 from resilience.breaker.rules.base import Case, Finding, Rule
+from resilience.breaker.spec import BreakerSpec
 
 
 def check(case: Case) -> Finding:
     """Count openings in each window of the horizon that begins at an opening."""
-    budget = case.spec.openings_max
-    if budget is None:
+    if case.spec.openings_max is None:
         return Finding(idle_why="no budget of openings is specified")
     found = Finding(exercised=1)
-    latest = sorted(o.opened.hi_ns for o in case.openings)
-    earliest = sorted(o.opened.lo_ns for o in case.openings)
-    for index, begin in enumerate(earliest):
-        # Certain: those that began after this one's earliest moment and ended, at the latest, within the horizon.
-        inside = bisect_right(latest, begin + case.spec.horizon_ns) - index
-        if inside > budget:
-            found.fail(
-                f"{inside} openings within {case.spec.horizon_ns / 1e9:g} s, where {budget} are allowed",
-                Interval(begin, latest[index + inside - 1]),
-                [f"opened at {case.within(o.opened)}" for o in case.openings[index : index + inside]],
-                f"holds if openings_max = {inside}",
-            )
-            break
+    if (crowd := crowded([o.opened for o in case.openings], case.spec)) is not None:
+        index, inside = crowd
+        there = case.openings[index : index + inside]
+        found.fail(
+            too_many(inside, case.spec),
+            Interval(there[0].opened.lo_ns, there[-1].opened.hi_ns),
+            [f"opened at {case.within(o.opened)}" for o in there],
+            f"holds if openings_max = {inside}",
+        )
     return found
+
+
+def crowded(opened: Sequence[Interval], spec: BreakerSpec) -> tuple[int, int] | None:
+    """The first opening from which on there are too many within the horizon, and how many; None if there is none."""
+    latest = sorted(at.hi_ns for at in opened)
+    for index, begin in enumerate(sorted(at.lo_ns for at in opened)):
+        # Certain: those that began after this one's earliest moment and ended, at the latest, within the horizon.
+        inside = bisect_right(latest, begin + spec.horizon_ns) - index
+        if spec.openings_max is not None and inside > spec.openings_max:
+            return index, inside
+    return None
+
+
+def too_many(inside: int, spec: BreakerSpec) -> str:
+    """What is wrong with so many openings."""
+    return f"{inside} openings within {spec.horizon_ns / 1e9:g} s, where {spec.openings_max} are allowed"
 
 
 RULE = Rule("R19", "flapping", check, "a budget, `openings_max`")

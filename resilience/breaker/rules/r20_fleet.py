@@ -66,6 +66,7 @@ def _probes(case: Case, found: Finding) -> None:
     ]
     most = most_at_once(spans)
     allowed = permitted * len(case.peers)
+    found.rank = -len(most)
     found.margin = f"at most {len(most)} of {allowed} probes certainly at once in {len(case.peers)} instances"
     if len(most) > allowed:
         found.fail(

@@ -71,6 +71,9 @@ def _blamed(rule: str, case: Case, found: Finding) -> None:
 
 def _tested(rule: str, case: Case, found: Finding, mistaken: Automaton | None = None) -> None:
     """Every breaker that differs just here must be refuted; else say which one is not."""
+    if mistaken is None and rule in case.settled:
+        found.exercised += 1
+        return
     several = case.explainer.alternatives(mistaken)
     others = [change for change in several if change.rule == rule and not change.wider]
     for change in others:

@@ -179,7 +179,8 @@ class Histogram:
         if self.count == 0:
             return None
         buckets, counts = self._arrays()
-        return sum(map(mul, map(bucket_value, buckets.tolist()), counts.tolist())) / self.count
+        total: int = sum(map(mul, map(bucket_value, buckets.tolist()), counts.tolist()))
+        return total / self.count
 
     def count_above(self, value: int) -> int:
         """How many recorded values lie in a higher bucket than `value`."""

@@ -61,7 +61,7 @@ def _sign(fd: int, session: str) -> None:
 
 
 def _owner(fd: int) -> dict[str, Any]:
-    with contextlib.suppress(ValueError, OSError):
+    with contextlib.suppress(ValueError, RecursionError, OSError):
         value = json.loads(os.pread(fd, 4096, 0))
         if isinstance(value, dict):
             return value

@@ -72,7 +72,7 @@ def parse_lines(text: str) -> list[Record]:
     """Return the records of a journal's text. Lines that are no JSON object of a known version are skipped (torn)."""
     records = []
     for line in text.split("\n"):
-        with contextlib.suppress(ValueError):
+        with contextlib.suppress(ValueError, RecursionError):  # torn, or nested deeper than anything of ours
             value = json.loads(line)
             if isinstance(value, dict) and value.get("v") == JOURNAL_VERSION:
                 records.append(value)

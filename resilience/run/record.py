@@ -225,7 +225,7 @@ class RunReader:
     def _json(self, name: str) -> dict[str, Any]:
         try:
             value = json.loads((self.path / name).read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             raise RecordError(f"{self.path / name} cannot be read: {error}") from error
         if not isinstance(value, dict):
             raise RecordError(f"{self.path / name} does not hold a JSON object")
@@ -243,7 +243,7 @@ class RunReader:
             for number, line in enumerate(file, start=1):
                 try:
                     value = json.loads(line)
-                except ValueError as error:
+                except (ValueError, RecursionError) as error:
                     if not line.endswith("\n"):
                         return  # the runner was killed while it wrote this line
                     raise RecordError(f"{path}:{number}: not JSON: {error}") from error

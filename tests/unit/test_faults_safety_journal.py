@@ -194,3 +194,10 @@ def test_default_state_dir_follows_the_environment(monkeypatch, tmp_path):
     assert default_state_dir() == tmp_path / ".local" / "state" / "chaos-spike"
     monkeypatch.setenv("HOME", str(tmp_path / "missing"))
     assert default_state_dir().name == f"chaos-spike-{os.getuid()}"
+
+
+def test_journal_line_that_is_nested_without_end_hides_no_fault() -> None:
+    """A line that no parser can follow is skipped like a torn one: a sweep must come to the others."""
+    intent = '{"v":1,"kind":"intent","ticket":1,"fault_id":"f","undo":{"kind":"k","args":{}},"deadline_ns":5}'
+    lines = ["[" * 100_000, intent, '{"v":' * 100_000]
+    assert [each.fault_id for each in live_intents(parse_lines("\n".join(lines)))] == ["f"]

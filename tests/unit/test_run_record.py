@@ -69,11 +69,12 @@ def test_record_survives_a_torn_last_line(tmp_path: Path) -> None:
     assert len(list(RunReader(tmp_path / "run").events())) == 2
 
 
-def test_record_broken_in_the_middle_names_file_and_line(tmp_path: Path) -> None:
+@pytest.mark.parametrize("damage", ["garbage", "[" * 100_000], ids=["garbage", "nested"])
+def test_record_broken_in_the_middle_names_file_and_line(tmp_path: Path, damage: str) -> None:
     """A line that is no JSON and is not the last is damage, and is said to be."""
     written(tmp_path / "run").close()
     path = tmp_path / "run" / "events.jsonl"
-    path.write_text("garbage\n" + path.read_text())
+    path.write_text(damage + "\n" + path.read_text())
     with pytest.raises(RecordError, match=r"events\.jsonl:1"):
         list(RunReader(tmp_path / "run").events())
 

@@ -1,0 +1,69 @@
+"""A small slice of the hostile inputs that `make fuzz` throws a hundred thousand of at everything that reads what others wrote."""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "torture"))
+from hostile import READERS, Deeds, hang_alarm, inputs, wounded
+
+DEEDS = Deeds(Path(tempfile.gettempdir()))
+"""A record is judged in a folder of the temporary directory; nothing else may be written anywhere."""
+SLOW = {"plan": 60, "record": 20}
+
+
+@pytest.mark.parametrize("reader", READERS)
+def test_reader_survives_hostile_inputs(reader: str) -> None:
+    """Understood or refused as promised, soon, without a file, a process or a connection, and without telling a secret."""
+    DEEDS.found.clear()
+    cases = inputs(reader)
+
+    @settings(
+        max_examples=SLOW.get(reader, 150),
+        deadline=None,
+        database=None,
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(cases)
+    def survives(data: bytes) -> None:
+        with hang_alarm():
+            DEEDS.watching = True
+            try:
+                READERS[reader](data)
+            finally:
+                DEEDS.watching = False
+
+    survives()
+    assert DEEDS.found == []
+
+
+def test_deeds_are_seen(tmp_path: Path) -> None:
+    """The watch is no blind one: a file, a program and a connection are noticed."""
+    import socket
+    import subprocess
+
+    deeds = Deeds(tmp_path / "allowed")
+    deeds.watching = True
+    try:
+        (tmp_path / "elsewhere").write_text("x")
+        subprocess.run(["true"], check=True)
+        with pytest.raises(OSError, match="refused"):
+            socket.create_connection(("127.0.0.1", 9), timeout=1)
+    finally:
+        deeds.watching = False
+    seen = {found.split()[0] for found in deeds.found}
+    assert {"wrote", "subprocess.Popen", "socket.connect"} <= seen
+
+
+@given(st.binary(max_size=50), st.integers(1, 3))
+def test_wounds_of_nothing_are_no_error(document: bytes, times: int) -> None:
+    """Every wound fits every document, the empty one too."""
+    for kind in ("cut", "drop", "double", "move"):
+        wounded(document, [(kind, 0.5, 0.9)] * times)
+    wounded(document, [("byte", 0.99, 7), ("splice", 0.1, b"x"), ("instead", 0.3, b"y")])

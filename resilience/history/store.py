@@ -143,8 +143,14 @@ class History:
             )
 
     def merge(self, other: Iterable[StoredRun]) -> int:
-        """Add what is not here yet; how many runs that were."""
-        return sum(self.add(run) for run in other)
+        """Add what is not here yet, and take over which changes were accepted there; how many runs were added."""
+        added = 0
+        for run in other:
+            if self.add(run):
+                added += 1
+            elif run.reference_from:
+                self.begin_reference(run.run_id, run.note)
+        return added
 
     def _run(self, row: tuple[Any, ...]) -> StoredRun:
         run_id, plan, plan_hash, fingerprint, started, verdict, stack, seed, folder, begins, note = row

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,7 @@ from ruamel.yaml import YAML
 from resilience.cli.main import app
 from resilience.cli.place import Place, StackKind, check_stack
 from resilience.cli.scenarios import expanded, load_or_exit
+from resilience.history.store import History, StoredRun
 
 ROOT = Path(__file__).parents[2]
 WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
@@ -77,11 +80,59 @@ def test_nightly_plans_can_be_run_where_they_are_sent(job: dict[str, Any]) -> No
     ]
     given = {name: each["default"] for name, each in inputs.items()} | job["with"]
     place = Place(StackKind(given["stack"]))
-    names = expanded(
-        given["plans"].split(),
-        external=place.stack is StackKind.EXTERNAL,
-        compose=place.stack is StackKind.COMPOSE,
-    )
+    names = expanded(given["plans"].split(), external=place.stack is StackKind.EXTERNAL)
     assert names
     for name in names:
         check_stack(load_or_exit(name), place)
+
+
+def test_workflow_carries_the_history_on_and_merges_what_was_saved_meanwhile(tmp_path: Path) -> None:
+    """The shell of these steps, run here on two histories that grew apart from one, with what the cache would restore in between."""
+    steps = {
+        step.get("name"): step for job in jobs(ROOT / ".github/workflows/chaos.yml") for step in job["steps"]
+    }
+    names = list(steps)
+    aside, newest, both = (
+        names.index(each)
+        for each in (
+            "This run's history, aside",
+            "The newest history, of a run that has ended meanwhile",
+            "Both as one",
+        )
+    )
+    assert names.index("Run") < aside < newest < both
+    assert steps[names[newest]]["with"] == steps["History so far"]["with"]
+    ours = tmp_path / ".chaos-spike/history.sqlite"
+    environ = {
+        **os.environ,
+        "CHAOS_SPIKE_HISTORY": str(ours),
+        "PYTHONPATH": str(ROOT),
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+    }
+
+    def shell(name: str, **variables: str) -> None:
+        script = steps[name]["run"]
+        subprocess.run(["bash", "-e", "-c", script], cwd=tmp_path, env={**environ, **variables}, check=True, timeout=60)  # fmt: skip
+
+    with History(ours) as history:
+        history.merge([night("first"), night("ours")])
+    shell("Accept a change", ACCEPT="ours", NOTE="a bigger catalogue")
+    shell(names[aside])
+    assert not ours.exists()
+    with History(ours) as history:  # what the cache restores: a run beside this one has saved its own
+        history.merge([night("first"), night("theirs")])
+    shell(names[both])
+    with History(ours) as history:
+        assert {run.run_id: run.note for run in history.runs()} == {
+            "first": "",
+            "ours": "a bigger catalogue",
+            "theirs": "",
+        }
+
+
+def night(name: str) -> StoredRun:
+    """A run of a history."""
+    return StoredRun(
+        run_id=name, plan="breaker", plan_hash="p", fingerprint="e", started="2026-01-01T02:17:00+00:00", verdict="pass",
+        stack="embedded", seed="1", folder=f"/runs/{name}", reference_from=False, note="", figures=(),
+    )  # fmt: skip

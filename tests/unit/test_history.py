@@ -210,6 +210,17 @@ def test_history_commands_merge_export_and_compare(tmp_path: Path) -> None:
     assert "machines or stacks differ" in said
 
 
+def test_merge_takes_over_what_was_accepted_elsewhere(tmp_path: Path) -> None:
+    """A change that was accepted in one history is accepted in the other, and stays so whichever way they are merged."""
+    accepted = run_of(1, reference_from=True, note="bigger catalogue")
+    with History(tmp_path / "ours.sqlite") as history:
+        history.add(run_of(1))
+        assert history.merge([accepted]) == 0
+        assert history.runs() == [accepted]
+        assert history.merge([run_of(1)]) == 0
+        assert history.runs() == [accepted]
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [

@@ -25,7 +25,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 sys.path.insert(0, str(Path(__file__).parent))
 sys.path.insert(0, str(Path(__file__).parents[1] / "integration"))
@@ -57,12 +57,62 @@ class Trial:
     problem: str = ""
 
 
+class Target(Protocol):
+    """What a runner breaks: where it is steered, and how it looks from outside."""
+
+    @property
+    def arguments(self) -> tuple[str, str, str]:
+        """What a runner is told: control address, an upstream to allow, the JSON of a fallback ("" for none)."""
+
+    def clean(self) -> bool:
+        """Whether no fault is in place."""
+
+    def left(self) -> str:
+        """What is in place, in words."""
+
+    def injections_since(self, moment_ns: int) -> int:
+        """How many requests that put a fault in have come since."""
+
+
+class StubTarget:
+    """The stub: it counts what it was asked."""
+
+    def __init__(self) -> None:
+        self.stub = StubToxiproxy()
+
+    @property
+    def arguments(self) -> tuple[str, str, str]:
+        """No more than its address."""
+        return self.stub.admin_url, "", ""
+
+    def clean(self) -> bool:
+        """As the stub has it."""
+        with self.stub.lock:
+            return self.stub.enabled and not self.stub.toxics
+
+    def left(self) -> str:
+        """As the stub has it."""
+        with self.stub.lock:
+            return f"enabled={self.stub.enabled}, toxics={sorted(self.stub.toxics)}"
+
+    def injections_since(self, moment_ns: int) -> int:
+        """As the stub has counted."""
+        with self.stub.lock:
+            return sum(at > moment_ns for at in self.stub.injections)
+
+
 def run_kills(count: int, seed: int, at_once: int) -> list[Trial]:
     """Kill `count` runners; the trials in order."""
+
+    def on_stub(number: int) -> Trial:
+        target = StubTarget()
+        try:
+            return trial(number, random.Random(seed * 100_003 + number), target)
+        finally:
+            target.stub.close()
+
     with ThreadPoolExecutor(at_once) as pool:
-        return list(
-            pool.map(lambda number: _trial(number, random.Random(seed * 100_003 + number)), range(count))
-        )
+        return list(pool.map(on_stub, range(count)))
 
 
 def report(trials: list[Trial]) -> dict[str, Any]:
@@ -95,19 +145,15 @@ def report(trials: list[Trial]) -> dict[str, Any]:
     }
 
 
-def _trial(number: int, dice: random.Random) -> Trial:
+def trial(number: int, dice: random.Random, target: Target) -> Trial:
+    """Kill one runner, in one of the ways in turn, at a moment within its first second and a half."""
     way = WAYS[number % len(WAYS)]
-    stub = StubToxiproxy()
-    try:
-        with tempfile.TemporaryDirectory(prefix="chaos-spike-torture-") as folder:
-            began_ns = 0
-            with _runner(stub, folder, number) as runner:
-                time.sleep(dice.uniform(0, 1.5))
-                began_ns = time.monotonic_ns()
-                trial = _kill(way, runner, stub, Path(folder))
-            return _with_journal(trial, Path(folder), began_ns)
-    finally:
-        stub.close()
+    with tempfile.TemporaryDirectory(prefix="chaos-spike-torture-") as folder:
+        with _runner(target, folder, number) as runner:
+            time.sleep(dice.uniform(0, 1.5))
+            began_ns = time.monotonic_ns()
+            died = _kill(way, runner, target, Path(folder))
+        return _with_journal(died, Path(folder), began_ns)
 
 
 def _with_journal(trial: Trial, state_dir: Path, began_ns: int) -> Trial:
@@ -124,8 +170,9 @@ def _with_journal(trial: Trial, state_dir: Path, began_ns: int) -> Trial:
 
 
 @contextlib.contextmanager
-def _runner(stub: StubToxiproxy, folder: str, seed: int) -> Iterator[subprocess.Popen[bytes]]:
-    command = [sys.executable, str(RUNNER), stub.admin_url, folder, str(seed)]
+def _runner(target: Target, folder: str, seed: int) -> Iterator[subprocess.Popen[bytes]]:
+    admin_url, *more = target.arguments
+    command = [sys.executable, str(RUNNER), admin_url, folder, str(seed), *more]
     with subprocess.Popen(command, stdout=subprocess.PIPE, start_new_session=True) as process:
         assert process.stdout is not None
         guardian = json.loads(process.stdout.readline())["guardian"]
@@ -139,16 +186,16 @@ def _runner(stub: StubToxiproxy, folder: str, seed: int) -> Iterator[subprocess.
             gone(guardian)
 
 
-def _kill(way: str, runner: subprocess.Popen[bytes], stub: StubToxiproxy, state_dir: Path) -> Trial:
-    faulted = not _clean(stub)
+def _kill(way: str, runner: subprocess.Popen[bytes], target: Target, state_dir: Path) -> Trial:
+    faulted = not target.clean()
     began = time.monotonic()
     if way == "group":
         os.killpg(runner.pid, signal.SIGKILL)
     else:
         runner.send_signal(signal.SIGSTOP if way == "freeze" else signal.SIGKILL)
-    clean_after_s = _clean_for_good(stub, began)
+    clean_after_s = _clean_for_good(target, began)
     if clean_after_s is None:
-        return Trial(way, faulted, problem=f"not clean for good within {PROMISE_S} s: {_left(stub)}")
+        return Trial(way, faulted, problem=f"not clean for good within {PROMISE_S} s: {target.left()}")
     if way == "freeze":
         # A freeze that is shorter than three heartbeats is no death: such a runner may go on, and would.
         time.sleep(max(0.0, began + FENCED_S - time.monotonic()))
@@ -157,30 +204,20 @@ def _kill(way: str, runner: subprocess.Popen[bytes], stub: StubToxiproxy, state_
             return Trial(way, faulted, clean_after_s, forgiven=True)
         thawed_ns = time.monotonic_ns()
         runner.send_signal(signal.SIGCONT)
-        if _clean_for_good(stub, time.monotonic()) is None:
-            return Trial(way, faulted, clean_after_s, problem=f"the thawed runner left {_left(stub)}")
-        late = sum(at > thawed_ns for at in stub.injections)
+        if _clean_for_good(target, time.monotonic()) is None:
+            return Trial(way, faulted, clean_after_s, problem=f"the thawed runner left {target.left()}")
+        late = target.injections_since(thawed_ns)
         problem = f"the thawed runner injected {late} times" if late > 1 else ""
         return Trial(way, faulted, clean_after_s, late=late, problem=problem)
     return Trial(way, faulted, clean_after_s)
 
 
-def _clean(stub: StubToxiproxy) -> bool:
-    with stub.lock:
-        return stub.enabled and not stub.toxics
-
-
-def _left(stub: StubToxiproxy) -> str:
-    with stub.lock:
-        return f"enabled={stub.enabled}, toxics={sorted(stub.toxics)}"
-
-
-def _clean_for_good(stub: StubToxiproxy, began: float) -> float | None:
+def _clean_for_good(target: Target, began: float) -> float | None:
     """Seconds until the dependency was clean and stayed so for SETTLED_S; None if that began later than promised."""
     since: float | None = None
     while True:
         now = time.monotonic()
-        if not _clean(stub):
+        if not target.clean():
             since = None
             if now - began > PROMISE_S:
                 return None

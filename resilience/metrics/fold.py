@@ -120,6 +120,8 @@ class LoadTable:
     def __init__(self, phases: Sequence[PhaseWindow] = (), *, slot_s: int = 1) -> None:
         self._phases = {phase.name: phase for phase in phases}
         self._bins: dict[str, dict[tuple[str, int], Bin]] = {}
+        self._lags: dict[tuple[str, str], dict[int, Histogram]] = {}
+        """By load and phase: each worker's own lags, since one of many that is late does not show in all of them together."""
         self.slot_s = slot_s
         """Seconds that are kept as one."""
         self._newest: Bin | None = None
@@ -145,10 +147,17 @@ class LoadTable:
         if found is None:
             found = bins[key] = Bin()
         found.add_message(message)
+        if "worker" in message:
+            own = self._lags.setdefault((message["load"], message["phase"]), {})
+            own.setdefault(message["worker"], Histogram()).add_json(message.get("lag", {}))
         if self._newest is not found:
             if self._newest is not None:
                 self._newest.compact()
             self._newest = found
+
+    def lags(self, load: str, phase: str) -> dict[int, Histogram]:
+        """How late each worker started what it started of a load in a phase, in ns."""
+        return dict(sorted(self._lags.get((load, phase), {}).items()))
 
     @property
     def loads(self) -> tuple[str, ...]:

@@ -7,6 +7,7 @@ The gates, each with its reason in words when it is not met:
   and failed: that is the target's fault or the cap's, and a note says which);
 - for rates, in judged phases, lag p99 <= max(LAG_MS, LAG_SHARE of that phase's p50): the share of operations that started later
   than that is not significantly above 1 % (a p99 of two hundred operations is its second largest: noise);
+- nor are more than STRAGGLER_SHARE of any one worker's operations as late: one of two hundred is less than all of them together show;
 - for herds, first to last write within HERD_SPREAD_MS;
 - in judged phases each worker used less than CPU_SHARE of a core, and never more than FD_SHARE of its file descriptors;
 - of a cluster's workers, none heard the start after the epoch or kept the runner waiting for an answer;
@@ -35,6 +36,7 @@ STARTED_SHARE = 0.99
 LAG_MS = 10.0
 LAG_SHARE = 0.05
 LATE_SHARE = 0.01
+STRAGGLER_SHARE = 0.1
 HERD_SPREAD_MS = 250.0
 CPU_SHARE = 0.85
 FD_SHARE = 0.9
@@ -177,12 +179,25 @@ class _Evidence:
                 limit = max(LAG_MS, LAG_SHARE * (summary.p50_ms or 0.0))
                 lags_seen = self._table.bin(load, phase=phase).histograms["lag"]
                 late, _ = wilson_interval(lags_seen.count_above(int(limit * 1e6)), lags_seen.count)
-                if phase in judged and load not in herds and late > LATE_SHARE:
+                if phase not in judged or load in herds:
+                    continue
+                if late > LATE_SHARE:
                     self.reasons.append(
                         f"load {load}, phase {phase}: operations started late, lag p99 {summary.lag_p99_ms:.1f} ms "
                         f"(at most {limit:.1f} ms): the machine was too busy for the generator"
                     )
+                self._stragglers(load, phase, limit)
         return lags
+
+    def _stragglers(self, load: str, phase: str, limit_ms: float) -> None:
+        for worker, lags in self._table.lags(load, phase).items():
+            late = lags.count_above(int(limit_ms * 1e6))
+            surely, _ = wilson_interval(late, lags.count)
+            if surely > STRAGGLER_SHARE:
+                self.reasons.append(
+                    f"load {load}, phase {phase}: {self._who(worker)} started {late / lags.count:.0%} of its operations more than "
+                    f"{limit_ms:.1f} ms late (at most {STRAGGLER_SHARE:.0%}): its machine was too busy for the generator"
+                )
 
     def herds(self, ends: Sequence[Mapping[str, Any]]) -> dict[str, float]:
         writes: dict[str, dict[int, list[int]]] = {}

@@ -125,7 +125,11 @@ def build_model(source: RunSource, verdict: dict[str, Any], past: Past | None = 
         breakers=_with_findings(breakers, rules, verdict, epoch_ns),
         steps=verdicts.breaker_steps(verdict, epoch_ns),
         rules=rules,
-        resources=series.resource_series(events, epoch_ns),
+        resources=(
+            *series.resource_series(events, epoch_ns),
+            *series.scale_series(events, epoch_ns),
+            *series.socket_series(events, epoch_ns),
+        ),
         dependency=series.dependency_series(
             ((proxy, source.wire(proxy)) for proxy in _tapped(verdict, timeline)), epoch_ns, drawn_s
         ),

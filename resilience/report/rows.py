@@ -30,7 +30,12 @@ def draw(model: ReportModel) -> Canvas:
         _load(canvas, load)
     if model.dependency:
         _lines(canvas, "calls", "Calls that left for each dependency, per second", model.dependency)
-    for unit, title in (("MiB", "Memory, MiB resident"), ("cores", "Processor, cores busy")):
+    for unit, title in (
+        ("instances", "Instances ready that the autoscaler added"),
+        ("sockets", "Sockets open, as the services say"),
+        ("MiB", "Memory, MiB resident"),
+        ("cores", "Processor, cores busy"),
+    ):
         found = [each for each in model.resources if each.unit == unit]
         if found:
             _lines(canvas, unit.lower(), title, found)

@@ -92,6 +92,46 @@ def resource_series(events: Iterable[Event], epoch_ns: int) -> tuple[TimeSeries,
     )
 
 
+def scale_series(events: Iterable[Event], epoch_ns: int) -> tuple[TimeSeries, ...]:
+    """Give how many of the instances that an autoscaler started were ready; empty where none was watched or nothing changed."""
+    changes: list[tuple[float, int]] = []
+    for event in events:
+        moment = seconds_since(event.get("at", event.get("t")), epoch_ns)
+        change = (
+            {"ready": 1, "leaving": -1}.get(str(event.get("step"))) if event.get("kind") == "scale" else None
+        )
+        if moment is not None and change:
+            changes.append((moment[1], change))
+    if not changes:
+        return ()
+    at_s, values = [0.0], [0.0]
+    for when, change in sorted(changes):
+        at_s.append(max(0.0, when))
+        values.append(values[-1] + change)
+    return (TimeSeries("ready, of those added", "instances", tuple(at_s), tuple(values)),)
+
+
+def socket_series(events: Iterable[Event], epoch_ns: int) -> tuple[TimeSeries, ...]:
+    """Give the sockets that each service says it has open, its instances of the same second summed; empty where it never had one."""
+    newest: dict[str, dict[int, dict[str, float]]] = defaultdict(lambda: defaultdict(dict))
+    for event in events:
+        moment = seconds_since(event.get("at", event.get("t")), epoch_ns)
+        value = number(event.get("sockets"))
+        if event.get("kind") == "health" and moment is not None and moment[1] >= 0 and value is not None:
+            second = math.floor(moment[1])
+            newest[text(event.get("service"), "?")][second][text(event.get("instance"))] = value
+    found = (
+        TimeSeries(
+            service,
+            "sockets",
+            tuple(float(second) for second in sorted(seconds)),
+            tuple(sum(seconds[second].values()) for second in sorted(seconds)),
+        )
+        for service, seconds in sorted(newest.items())
+    )
+    return tuple(each for each in found if any(each.values))
+
+
 def dependency_series(
     taps: Iterable[tuple[str, Iterable[Event]]], epoch_ns: int, duration_s: float
 ) -> tuple[TimeSeries, ...]:

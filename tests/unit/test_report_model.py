@@ -209,3 +209,20 @@ def test_model_leaves_how_a_fault_was_prepared_out_of_the_witness():
     told = [each.text for each in build_model(source, verdict).breakage.witness]
     assert "fault pricing-slow injected" in told
     assert not [each for each in told if each.endswith(("journaled", "armed"))]
+
+
+def test_series_show_instances_and_sockets_as_they_came_and_went():
+    """An instance counts from when it was seen ready until it leaves; a service's sockets are those of all its instances."""
+    source, verdict = passed_run()
+    source.event_list += [
+        event("scale", 20, instance="gateway-2", step="decided"),
+        event("scale", 24, instance="gateway-2", step="ready"),
+        event("scale", 50, instance="gateway-2", step="leaving"),
+        event("health", 10.2, stage="during", service="gateway", instance="gateway-1", sockets=3),
+        event("health", 10.4, stage="during", service="gateway", instance="gateway-2", sockets=4),
+    ]
+    found = {each.unit: each for each in build_model(source, verdict).resources}
+    assert found["instances"].values == (0.0, 1.0, 0.0)
+    assert found["instances"].at_s == pytest.approx((0.0, 24.0, 50.0))
+    assert found["sockets"].values == (7.0,)
+    assert found["sockets"].at_s == (10.0,)

@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 import typer
 
 from resilience.cli.addresses import is_http_address
+from resilience.cli.plan_from import compose_plan
 from resilience.cli.scenarios import fail_usage
 from resilience.plan import PlanInvalid, load_plan
 
@@ -28,10 +29,20 @@ def init(
     path: Annotated[str | None, typer.Option(help="The request that counts, a GET.")] = None,
     dependency: Annotated[str | None, typer.Option(help="What the service depends on: any word.")] = None,
     toxiproxy: Annotated[str | None, typer.Option(help="Admin address of its Toxiproxy.")] = None,
+    compose: Annotated[
+        Path | None, typer.Option("--from", help="A compose file: its services are found and interposed.")
+    ] = None,
 ) -> None:
     """Write a commented plan for your own service; asks on a terminal, takes defaults elsewhere."""
     if file.exists():
         fail_usage(f"{file} is there already; name another file")
+    if compose is not None:
+        if dependency or toxiproxy:
+            fail_usage(
+                "--from finds the dependencies in the compose file; leave --dependency and --toxiproxy out"
+            )
+        write_plan(compose_plan(compose, file, url, path, _ask), file, stack="compose")
+        return
     url = _address("--url", url or _ask("Where does your service answer?", "http://127.0.0.1:8080"))
     path = path or _ask("Which GET request counts?", "/")
     dependency = dependency or _ask("What does it depend on (a word)?", "dependency")
@@ -39,7 +50,11 @@ def init(
         "--toxiproxy",
         toxiproxy or _ask(f"Admin address of the Toxiproxy before {dependency}?", "http://127.0.0.1:8474"),
     )
-    text = plan_text(url, path, dependency, toxiproxy)
+    write_plan(plan_text(url, path, dependency, toxiproxy), file, stack="external")
+
+
+def write_plan(text: str, file: Path, *, stack: str) -> None:
+    """Check the plan, write it to a file that is not there yet, and say what to do with it."""
     _check(text, file)
     try:
         with file.open("x", encoding="utf-8") as stream:
@@ -48,7 +63,7 @@ def init(
         fail_usage(f"{file} cannot be written: {error.strerror}")
     typer.echo(f"wrote {file}. Look at it, then:")
     typer.echo(f"  chaos-spike plan check {file}            # what would be done, and when")
-    typer.echo(f"  chaos-spike run {file} --stack external")
+    typer.echo(f"  chaos-spike run {file} --stack {stack}")
 
 
 def plan_text(url: str, path: str, dependency: str, toxiproxy: str) -> str:

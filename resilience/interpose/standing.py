@@ -92,14 +92,7 @@ def prepare(site: Site, files: ComposeFiles, wanted: Sequence[Wanted]) -> Prepar
     project = str(files.project)
     if (note := read_note(site.state_dir, project)) is not None:
         raise FilesInvalid(_standing(note))
-    services = services_of(model)
-    separator = site.composer.separator
-    exposed = {
-        name: site.engine.exposed(str(service.get("image") or f"{project}{separator}{name}"))
-        for name, service in services.items()
-    }
-    ports = tuple(free_port() for _ in range(2 * len(services)))
-    facts = Facts(project, separator, _NO_IMAGE, exposed, ports)
+    facts = facts_of(site, files, model)
     left_out: tuple[str, ...] = ()
     if not wanted:
         choice = choose(model, facts)
@@ -119,6 +112,17 @@ def prepare(site: Site, files: ComposeFiles, wanted: Sequence[Wanted]) -> Prepar
         raise InterposeRefused(refused)
     warnings = (*plan.warnings, *left_out, *_drift(site.composer, files, members))
     return Prepared(files, model, tuple(wanted), facts, plan, members, warnings)
+
+
+def facts_of(site: Site, files: ComposeFiles, model: Model) -> Facts:
+    """What the files do not say, asked of engine and machine. The image of ours is not known yet."""
+    services, separator = services_of(model), site.composer.separator
+    exposed = {
+        name: site.engine.exposed(str(service.get("image") or f"{files.project}{separator}{name}"))
+        for name, service in services.items()
+    }
+    ports = tuple(free_port() for _ in range(2 * len(services)))
+    return Facts(str(files.project), separator, _NO_IMAGE, exposed, ports)
 
 
 def _standing(note: Note) -> str:

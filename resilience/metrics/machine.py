@@ -25,8 +25,9 @@ LEAST_SECONDS = 2
 WAITED_SHARE = 2.0
 """Of the time that the run's own threads ran: with so much waiting for others everything takes three times as long. Less is the price of a machine
 that is shared at all: whoever wakes up for a millisecond waits for the end of somebody's turn, and no answer is late by more than that."""
-WAITED_RATE = 0.1
-"""Seconds of that a second: below it some answer was late now and then, and most were not."""
+WAITED_RATE = 0.4
+"""Seconds of that a second. On a shared machine some twenty processes that wake up now and then wait a quarter of a second between them, and answers
+stay within milliseconds; a system that was starved waited half a second and more."""
 _SECOND_NS = 1_000_000_000
 
 

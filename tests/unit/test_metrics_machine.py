@@ -62,6 +62,7 @@ def test_run_that_waited_for_its_neighbours_is_told_though_the_machine_had_idle_
     "waited",
     [
         (1.0, 0.05, 9.0),  # it waited for itself: others ran too little to be the cause
+        (0.11, 1.3, 0.25),  # many that wake up now and then, beside a busy neighbour: a millisecond each
         (1.6, 0.3, 8.0),  # a spike beside a small neighbour: what that took is a sixth of what was run
         (0.05, 0.4, 0.1),  # hardly anything ran, and hardly anything waited
         (

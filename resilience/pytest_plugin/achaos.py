@@ -72,6 +72,17 @@ class AsyncLoadVerbs:
         return Awaited(self._load.request(request, **options))
 
 
+class AsyncTarget:
+    """A container or a process: each of its verbs gives a fault that is awaited."""
+
+    def __init__(self, faults: Any) -> None:
+        self._faults = faults
+
+    def __getattr__(self, verb: str) -> Any:
+        made = getattr(self._faults, verb)
+        return lambda *words, **options: Awaited(made(*words, **options))
+
+
 class AsyncChaos:
     """One test's faults, loads and breakers, awaited."""
 
@@ -91,6 +102,14 @@ class AsyncChaos:
     def fault(self, where: Any, *toxics: Toxic, **options: Any) -> Awaited[Any]:
         """As `chaos.fault`: `async with`, or awaited `inject()` and `heal()`."""
         return Awaited(self.sync.fault(getattr(where, "handle", where), *toxics, **options))
+
+    def container(self, where: Any, **options: Any) -> AsyncTarget:
+        """As `chaos.container`; what its verbs give is used with `async with`."""
+        return AsyncTarget(self.sync.container(where, **options))
+
+    def process(self, where: Any) -> AsyncTarget:
+        """As `chaos.process`; likewise."""
+        return AsyncTarget(self.sync.process(where))
 
     def watch(self, breaker: Any, name: str | None = None, **options: Any) -> AsyncWatched:
         """As `chaos.watch`; `drive` and `wait_for` of what it gives are awaited."""

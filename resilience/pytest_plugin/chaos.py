@@ -19,7 +19,7 @@ from resilience.breaker.spec import BreakerSpec
 from resilience.lab.system import System
 from resilience.load.model import Stream
 from resilience.pytest_plugin.errors import ChaosSetupError, InvalidRun
-from resilience.pytest_plugin.faulting import FaultHandle, wait_all
+from resilience.pytest_plugin.faulting import FaultHandle, Maker, Steering, wait_all
 from resilience.pytest_plugin.following import TargetBreaker
 from resilience.pytest_plugin.judging import JudgedBreaker, Run
 from resilience.pytest_plugin.layers import (
@@ -35,6 +35,13 @@ from resilience.pytest_plugin.layers import (
 from resilience.pytest_plugin.loading import LoadHandle, LoadVerbs
 from resilience.pytest_plugin.session import ChaosSession
 from resilience.pytest_plugin.specs import Spec, Written, read_spec
+from resilience.pytest_plugin.targets import (
+    DEFAULT_ENGINE,
+    ContainerFaults,
+    ProcessFaults,
+    container_named,
+    processes_of,
+)
 from resilience.pytest_plugin.timeline import draw_timeline
 from resilience.pytest_plugin.toxics import Toxic
 from resilience.pytest_plugin.watching import Watched
@@ -133,6 +140,14 @@ class Chaos:
         handle = self.session.faults.make(self._proxy(where), toxics, name, limit_s)
         self._faults.append(handle)
         return handle
+
+    def container(self, where: Any, *, engine: str = DEFAULT_ENGINE) -> ContainerFaults:
+        """Faults on a container, by its name, its id, or as an object: `with chaos.container("shop-db-1").pause(): ...`."""
+        return ContainerFaults(self._make_on, container_named(where), engine)
+
+    def process(self, where: Any) -> ProcessFaults:
+        """Faults on a process, by its name in the target, its pid, or as an object: `with chaos.process("redis").restart(): ...`."""
+        return processes_of(self._make_on, where, lambda: self.target, self.session.portal.call)
 
     def watch(
         self,
@@ -269,10 +284,25 @@ class Chaos:
     def drop_proxy(self, admin_url: str, name: str) -> None:
         """Heal whatever is on a proxy of this test's own, and take it away."""
         for fault in self._faults:
-            if (fault.proxy.admin_url, fault.proxy.name) == (admin_url, name):
+            proxy = fault.on.proxy
+            if proxy is not None and (proxy.admin_url, proxy.name) == (admin_url, name):
                 fault.heal()
         self.session.portal.call(delete_proxy(admin_url, name))
         self._own.remove((admin_url, name))
+
+    def _make_on(
+        self,
+        on: Steering,
+        made: tuple[Maker, ...],
+        what: str,
+        *,
+        name: str | None = None,
+        max_duration: float | None = None,
+    ) -> FaultHandle:
+        limit_s = self.max_duration_s if max_duration is None else max_duration
+        handle = self.session.faults.make_on(on, made, what, name, limit_s)
+        self._faults.append(handle)
+        return handle
 
     def _observed(self) -> list[Fault]:
         return [found for fault in self._faults if (found := fault.observed()) is not None]

@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future, wait
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -35,14 +36,29 @@ from resilience.pytest_plugin.toxics import DOWN, Toxic
 
 log = logging.getLogger("chaos_spike.pytest")
 
+_LONGEST_NS = 3600 * 10**9
+
+
+Maker = Callable[[str, int], Nemesis]
+"""A fault of an id and a maximum duration in ns. It may raise FaultError where its target is not there any more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Steering:
+    """What a fault is on: faults with one `key` share a session, whose bounds are `radius`. `proxy` where it is on one."""
+
+    key: str
+    radius: BlastRadius
+    proxy: Proxy | None = None
+
 
 @dataclass(slots=True, eq=False)
 class FaultHandle:
     """One fault of a test: a context manager that heals; `inject` and `heal` for those that need them apart."""
 
     name: str
-    proxy: Proxy
-    toxics: tuple[Toxic, ...]
+    on: Steering
+    made: tuple[Maker, ...]
     max_duration_s: float
     _faults: SessionFaults
     _ids: list[str] = field(default_factory=list)
@@ -122,20 +138,32 @@ class SessionFaults:
     def make(
         self, proxy: Proxy, toxics: tuple[Toxic, ...], name: str | None, max_duration_s: float
     ) -> FaultHandle:
-        """A fault that is not in place yet."""
+        """A fault on a proxy that is not in place yet."""
+        radius = BlastRadius(
+            allow=self._allow,
+            max_duration_ns=_LONGEST_NS,
+            control_plane=frozenset({address_of_url(proxy.admin_url)}),
+        )
+        what = f"{proxy.name}-{'-'.join(toxic.type for toxic in toxics)}"
+        makers = tuple(partial(self._on_proxy, proxy, toxic) for toxic in toxics)
+        return self.make_on(Steering(proxy.admin_url, radius, proxy), makers, what, name, max_duration_s)
+
+    def make_on(
+        self, on: Steering, made: tuple[Maker, ...], what: str, name: str | None, max_duration_s: float
+    ) -> FaultHandle:
+        """A fault on anything that is not in place yet; called `what` and a number where the test gives it no name."""
         number = next(self._numbers)
-        what = name or f"{proxy.name}-{'-'.join(toxic.type for toxic in toxics)}"
-        return FaultHandle(f"{what}-{number}" if name is None else name, proxy, toxics, max_duration_s, self)
+        return FaultHandle(name or f"{what}-{number}", on, made, max_duration_s, self)
 
     def inject(self, handle: FaultHandle) -> None:
         """Put all toxics of a fault in, or none."""
         began_ns = time.monotonic_ns()
         try:
             handle.require_open()
-            session = self._session(handle.proxy)
-            for toxic in handle.toxics:
+            session = self._session(handle.on)
+            for make in handle.made:
                 handle.require_open()
-                nemesis = self._nemesis(handle, toxic)
+                nemesis = make(f"{handle.name}#{next(self._numbers)}", round(handle.max_duration_s * 1e9))
                 # Known before it is asked for: an interruption in the middle must find it.
                 handle._ids.append(nemesis.fault_id)  # noqa: SLF001 - our own record of it
                 self._handles[nemesis.fault_id] = handle
@@ -153,7 +181,7 @@ class SessionFaults:
 
     def heal(self, handle: FaultHandle, *, quiet: bool = False) -> None:
         """Take all of a fault out. With `quiet`, what cannot be verified is logged and stays armed with the guardian."""
-        session = self._sessions.get(handle.proxy.admin_url)
+        session = self._sessions.get(handle.on.key)
         ids = handle._ids  # noqa: SLF001 - as above
         if session is None or not ids:
             return
@@ -181,28 +209,18 @@ class SessionFaults:
         for session in sessions.values():
             self._portal.call(session.__aexit__(None, None, None))
 
-    def _session(self, proxy: Proxy) -> FaultSession:
+    def _session(self, on: Steering) -> FaultSession:
         with self._opening:
-            session = self._sessions.get(proxy.admin_url)
+            session = self._sessions.get(on.key)
             if session is None:
                 session = FaultSession(
-                    state_dir=self._state_dir,
-                    target=proxy.admin_url,
-                    allow=BlastRadius(
-                        allow=self._allow,
-                        max_duration_ns=3600 * 10**9,
-                        control_plane=frozenset({address_of_url(proxy.admin_url)}),
-                    ),
-                    on_event=self._on_event,
+                    state_dir=self._state_dir, target=on.key, allow=on.radius, on_event=self._on_event
                 )
                 self._portal.call(session.__aenter__())
-                self._sessions[proxy.admin_url] = session
+                self._sessions[on.key] = session
             return session
 
-    def _nemesis(self, handle: FaultHandle, toxic: Toxic) -> Nemesis:
-        limit_ns = round(handle.max_duration_s * 1e9)
-        fault_id = f"{handle.name}#{next(self._numbers)}"
-        proxy = handle.proxy
+    def _on_proxy(self, proxy: Proxy, toxic: Toxic, fault_id: str, limit_ns: int) -> Nemesis:
         if toxic.type == DOWN:
             return ProxyDownFault(fault_id, proxy.admin_url, proxy.name, limit_ns)
         name = f"chaos-{toxic.type}-{next(self._numbers)}"

@@ -8,6 +8,8 @@ event of that pid has `gone`.
 `container` events, at each change: `{"name", "service", "state"}`, with Docker's own words: running, paused, exited, restarting; `removed` where there is no such
 container any more; and in which `networks` it is. What a fault did to a container is seen here by somebody who did not inject it.
 
+An engine that goes away takes its containers along: a `doubt`, which makes the run invalid, whatever its figures say.
+
 Replicas that come later (an autoscaler) are found by the project's label and told by the same events. The SDK is synchronous: it asks in a thread.
 """
 
@@ -15,9 +17,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 import docker
 import requests
@@ -31,6 +35,9 @@ Emit = Callable[[dict[str, Any]], None]
 EVERY_S: Final = 1.0
 _TIMEOUT_S: Final = 5
 _AT_ONCE: Final = 24
+_AWAY: Final = (
+    "the Docker engine went away during the run: containers end with it, and what became of them nobody saw"
+)
 _PROJECT_LABEL: Final = "com.docker.compose.project"
 _SERVICE_LABEL: Final = "com.docker.compose.service"
 _NUMBER_LABEL: Final = "com.docker.compose.container-number"
@@ -40,7 +47,7 @@ _REPLICATED: Final = "gateway"
 async def watch_containers(system: System, emit: Emit, interval_s: float = EVERY_S) -> None:
     """Follow the containers of a system until cancelled; a gap while their engine does not answer."""
     watch = _Watch(system)
-    silent = False
+    silent = doubted = False
     try:
         while True:
             lo = now_ns()
@@ -52,6 +59,9 @@ async def watch_containers(system: System, emit: Emit, interval_s: float = EVERY
                     text = f"the Docker engine does not answer: {error}"
                     emit({"kind": "log", "level": "warning", "text": text})
                 silent = True
+                if not doubted and await asyncio.to_thread(_is_away, watch.engine):
+                    doubted = True
+                    emit({"kind": "doubt", "text": _AWAY})
             else:
                 silent = False
                 at = [lo, now_ns()]
@@ -74,6 +84,24 @@ def runs(engine: str, container: str) -> bool:
         return True
 
 
+def _is_away(engine: str) -> bool:
+    """Whether nobody listens at an engine's address; one that is merely slow is there."""
+    parts = urlsplit(engine)
+    try:
+        if parts.scheme == "unix":
+            with socket.socket(socket.AF_UNIX) as sock:
+                sock.settimeout(_TIMEOUT_S)
+                sock.connect(parts.path)
+        else:
+            address = (parts.hostname or "", parts.port or 2375)
+            socket.create_connection(address, timeout=_TIMEOUT_S).close()
+    except TimeoutError:
+        return False
+    except OSError:
+        return True
+    return False
+
+
 @contextlib.contextmanager
 def _client(engine: str) -> Iterator[docker.APIClient]:
     api = docker.APIClient(base_url=engine, version="auto", timeout=_TIMEOUT_S, num_pools=_AT_ONCE)
@@ -87,7 +115,7 @@ class _Watch:
     """What was seen of each container last, so that changes are told once."""
 
     def __init__(self, system: System) -> None:
-        self._engine = next(iter(system.containers.values())).engine
+        self.engine = next(iter(system.containers.values())).engine
         self._project = system.facts.get("project")
         self._names = {point.container: name for name, point in system.containers.items()}
         self._states: dict[str, tuple[str, tuple[str, ...]]] = {}
@@ -101,7 +129,7 @@ class _Watch:
     def look(self) -> list[dict[str, Any]]:
         """What there is to tell now."""
         events: list[dict[str, Any]] = []
-        with _client(self._engine) as api:
+        with _client(self.engine) as api:
             if self._project is not None:
                 self._find_others(api)
             running: dict[str, int] = {}

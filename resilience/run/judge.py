@@ -119,9 +119,14 @@ def _validity(evidence: RunEvidence, *, doubtful: bool) -> Validity | None:
         # that has timers of its own may have failed because they rang late, and a rejection that took long may have waited for a processor.
         crowded = ()
     # What the stack itself holds against the run comes first: then the numbers say nothing, however good they are.
-    doubts = tuple(str(event["text"]) for event in evidence.events.get("doubt", ()))
+    doubts = _doubts(evidence)
     valid = measured.valid and not crowded and not doubts
     return replace(measured, valid=valid, reasons=(*doubts, *measured.reasons, *crowded))
+
+
+def _doubts(evidence: RunEvidence) -> tuple[str, ...]:
+    """What the stack itself holds against the run."""
+    return tuple(str(event["text"]) for event in evidence.events.get("doubt", ()))
 
 
 def _reasons(
@@ -132,19 +137,7 @@ def _reasons(
     ending: Ending,
 ) -> dict[Verdict, str]:
     """Every verdict that applies, with its sentence."""
-    reasons: dict[Verdict, str] = {}
-    left = [fault.fault_id for fault in evidence.faults.values() if not fault.healed_and_verified]
-    if left:
-        reasons[Verdict.UNHEALED] = f"not verified as healed: {', '.join(left)}; run `chaos-spike undo`"
-    if ending.reason == "setup_failed":
-        reasons[Verdict.SETUP_FAILED] = ending.detail
-    elif ending.reason != "completed":
-        # Also for a reason that this version does not know: a run that did not complete is never a pass.
-        reasons[Verdict.ABORTED] = ending.detail or ending.reason
-    elif validity is None:
-        reasons[Verdict.INVALID] = "no load was offered"
-    elif not validity.valid:
-        reasons[Verdict.INVALID] = "; ".join(validity.reasons[:2])
+    reasons = _of_the_run(evidence, validity, ending)
     if validity is None:
         return reasons  # without load there is nothing that an expectation could have been broken by
     failed = [judgement for judgement in judgements if judgement.verdict == FAIL]
@@ -155,6 +148,29 @@ def _reasons(
         reasons[Verdict.UNKNOWN] = "; ".join(findings.unexercised)
     elif open_:
         reasons[Verdict.UNKNOWN] = _sentence(_first(open_), len(open_))
+    return reasons
+
+
+def _of_the_run(evidence: RunEvidence, validity: Validity | None, ending: Ending) -> dict[Verdict, str]:
+    """What holds of the run itself, whatever its expectations came to."""
+    reasons: dict[Verdict, str] = {}
+    left = [fault.fault_id for fault in evidence.faults.values() if not fault.healed_and_verified]
+    if left:
+        reasons[Verdict.UNHEALED] = f"not verified as healed: {', '.join(left)}; run `chaos-spike undo`"
+    doubts = _doubts(evidence) if validity is not None else ()
+    if doubts:
+        reasons[Verdict.INVALID] = "; ".join(doubts)
+    if doubts and ending.reason in {"setup_failed", "unhealed"}:
+        return reasons  # a fault that could not be put in, or not be taken out in time: that came of the same
+    if ending.reason == "setup_failed":
+        reasons[Verdict.SETUP_FAILED] = ending.detail
+    elif ending.reason != "completed":
+        # Also for a reason that this version does not know: a run that did not complete is never a pass.
+        reasons[Verdict.ABORTED] = ending.detail or ending.reason
+    elif validity is None:
+        reasons[Verdict.INVALID] = "no load was offered"
+    elif not validity.valid:
+        reasons[Verdict.INVALID] = "; ".join(validity.reasons[:2])
     return reasons
 
 

@@ -8,7 +8,7 @@ import aiohttp
 
 from faults.errors import FaultNotInjected
 from resilience.lab.probing import probing_session
-from resilience.lab.system import System
+from resilience.lab.system import LocalProcess, System
 from resilience.plan.schema import Fault
 
 
@@ -17,17 +17,22 @@ async def with_pids_now(system: System, fault: Fault) -> System:
 
     FaultNotInjected where the supervisor does not answer, or the process does not run.
     """
-    found = system.processes.get(fault.target) if fault.process is not None else None
-    if found is None:
+    if fault.process is None or fault.process not in system.processes:
         return system
+    now = await process_now(system.processes[fault.process], fault.process)
+    return replace(system, processes={**system.processes, fault.process: now})
+
+
+async def process_now(found: LocalProcess, name: str) -> LocalProcess:
+    """A process of the lab with its present pid. Raises as above."""
     try:
         async with probing_session() as session, session.get(f"{found.control}/processes") as answer:
-            shown = (await answer.json())[fault.target]
+            shown = (await answer.json())[name]
             pid, runs = int(shown["pid"]), bool(shown["runs"])
     except (aiohttp.ClientError, OSError, TimeoutError, ValueError, KeyError, TypeError) as error:
         raise FaultNotInjected(
-            f"the lab's supervisor does not tell the process of {fault.target}: {error!r}"
+            f"the lab's supervisor does not tell the process of {name}: {error!r}"
         ) from error
     if not runs:
-        raise FaultNotInjected(f"the process {fault.target} does not run")
-    return replace(system, processes={**system.processes, fault.target: replace(found, pid=pid)})
+        raise FaultNotInjected(f"the process {name} does not run")
+    return replace(found, pid=pid)

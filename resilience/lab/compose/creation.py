@@ -43,7 +43,7 @@ class Creation:
 
     engine: Engine
     compose: ComposeCommand
-    file: Path
+    files: tuple[Path, ...]
     project: str
     gateways: int
 
@@ -66,7 +66,8 @@ class Creation:
             await asyncio.to_thread(self.engine.remove_project, self.project)
 
     async def _start(self, environ: Mapping[str, str], said: IO[bytes]) -> asyncio.subprocess.Process:
-        words = [*self.compose.words, "-f", str(self.file), "-p", self.project]
+        files = [word for file in self.files for word in ("-f", str(file))]
+        words = [*self.compose.words, *files, "-p", self.project]
         words += ["up", "-d", "--no-build", "--scale", f"gateway={self.gateways}"]
         return await asyncio.create_subprocess_exec(
             *words,

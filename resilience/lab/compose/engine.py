@@ -206,7 +206,16 @@ class Engine:
         deadline = time.monotonic() + _REMOVAL_S
         clean = 0
         while clean < 2:
-            if self._remove_once(project):
+            try:
+                found = self._remove_once(project)
+            except StackError:
+                # An engine that is being started anew comes back, with what it had.
+                if time.monotonic() > deadline:
+                    raise
+                clean = 0
+                time.sleep(_SETTLE_S)
+                continue
+            if found:
                 clean = 0
                 if time.monotonic() > deadline:
                     raise StackError(

@@ -17,11 +17,15 @@ from pathlib import Path
 import faults
 import resilience
 from resilience.lab.compose.engine import Engine
+from resilience.lab.settings import SettingsError
 from resilience.lab.system import StackError
 
 log = logging.getLogger("chaos_spike.lab")
 
 OWN_VARIABLE = "CHAOS_SPIKE_IMAGE_LAB"
+PROXY_VARIABLE = "CHAOS_SPIKE_TOXIPROXY"
+OWN_PROXY_FILE = "own-proxy.yml"
+_TOXIPROXY_VARIABLE = "CHAOS_SPIKE_IMAGE_TOXIPROXY"
 NETWORK_VARIABLE = "CHAOS_SPIKE_BUILD_NETWORK"
 _OWN_REPOSITORY = "chaos-spike-lab"
 _PYTHON_VARIABLE = "CHAOS_SPIKE_IMAGE_PYTHON"
@@ -34,6 +38,14 @@ _PASSED_ON = (
 )
 _OLD_S = 24 * 3600.0
 _NOT_SOURCE = shutil.ignore_patterns("__pycache__", "*.pyc")
+
+
+def own_proxy(environ: Mapping[str, str]) -> bool:
+    """Whether our own proxy stands before the dependencies instead of Shopify's; SettingsError for a word that is neither."""
+    chosen = environ.get(PROXY_VARIABLE) or "shopify"
+    if chosen not in {"shopify", "own"}:
+        raise SettingsError(f"{PROXY_VARIABLE}={chosen!r}: shopify or own")
+    return chosen == "own"
 
 
 def compose_folder() -> Path:
@@ -64,6 +76,8 @@ def provide_images(engine: Engine, folder: Path, environ: Mapping[str, str], scr
     own = environ.get(OWN_VARIABLE)
     if own:
         images[OWN_VARIABLE] = own
+    if own_proxy(environ):
+        images.pop(_TOXIPROXY_VARIABLE, None)
     for variable, image in images.items():
         if engine.image_id(image) is None:
             # Somebody waits for it: said at the level that is shown.

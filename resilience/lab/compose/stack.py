@@ -36,7 +36,7 @@ from resilience.lab.broken import NEVER_SCALES, broken_from
 from resilience.lab.compose.command import ComposeCommand, find_compose
 from resilience.lab.compose.creation import Creation
 from resilience.lab.compose.engine import Container, Engine
-from resilience.lab.compose.images import compose_folder, provide_images
+from resilience.lab.compose.images import OWN_PROXY_FILE, compose_folder, own_proxy, provide_images
 from resilience.lab.compose.journal import Project, forget_project, sweep_projects, write_project
 from resilience.lab.compose.reading import (
     addresses,
@@ -96,6 +96,7 @@ class ComposeStack:
         try:
             check_breaker(self._options.breaker)
             broken_from(self._environ)
+            own_proxy(self._environ)
         except SettingsError as error:
             raise StackError(str(error)) from error
         try:
@@ -123,7 +124,8 @@ class ComposeStack:
         write_project(self._state_dir, Project(project, engine.address, owner))
         self._project = project
         self._password = secrets.token_hex(16)
-        creation = Creation(engine, compose, folder / "docker-compose.yml", project, self._options.gateways)
+        files = [folder / "docker-compose.yml", *([folder / OWN_PROXY_FILE] if own_proxy(environ) else [])]
+        creation = Creation(engine, compose, tuple(files), project, self._options.gateways)
         await creation.run(environ | self._variables(project))
         system = await self._system(engine, compose, project)
         if self._options.autoscale is None:

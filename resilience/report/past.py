@@ -30,12 +30,10 @@ def past_of(runs: Sequence[StoredRun], last: StoredRun) -> Past:
     reference = nights[: max(0, len(nights) - RECENT)][-MOST_REFERENCE:]
     trends = {trend.name: trend for trend in night.trends}
     newest = nights[-1] if nights else last
-    sentence = (
-        f"{len(nights)} comparable run{'s' if len(nights) != 1 else ''} so far"
-        if night.state == "too few"
-        else f"the last {RECENT} runs against {night.reference_nights} before them"
-    )
-    notes = [each for each in (night.note,) if each]
+    sentence, notes = night.note, []
+    if night.state != "too few":
+        sentence = f"the last {RECENT} runs against {night.reference_nights} before them"
+        notes = [each for each in (night.note,) if each]
     if last not in nights:
         notes.append(f"this run is not among them: it is {last.verdict}, and measured nothing")
     if night.trends:

@@ -53,7 +53,7 @@ def test_past_shows_the_last_thirty_runs_and_where_the_reference_began_anew() ->
     assert len(figure.points) == SHOWN
     assert [each.begins for each in figure.points].count(True) == 1
     assert past.state == "too few"
-    assert past.sentence == "3 comparable runs so far"
+    assert past.sentence == "3 comparable runs; 8 are needed for a first word"
 
 
 def test_past_of_an_invalid_run_is_without_it_and_says_so() -> None:

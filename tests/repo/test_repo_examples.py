@@ -22,6 +22,7 @@ from ruamel.yaml import YAML
 
 from resilience.history.figures import Figure
 from resilience.history.store import History, StoredRun
+from resilience.report.prometheus import render_prometheus
 from resilience.run.record import RunRecorder
 
 PAGES = sorted([ROOT / "README.md", ROOT / "SECURITY.md", *(ROOT / "docs").rglob("*.md")])
@@ -162,6 +163,9 @@ def test_nightly_runs_as_it_is_written(tmp_path: Path) -> None:
     told = re.search(r"Names of what it takes: (.*)\.", page.read_text())
     assert told is not None
     assert set(re.findall(r"`(\w+)`", told[1])) == set(known)
+    metrics = set(re.findall(r"`(chaos_spike_\w+)", page.read_text()))
+    assert metrics
+    assert metrics <= set(re.findall(r"^# TYPE (\w+)", render_prometheus({"verdict": "pass"}), re.MULTILINE))
     (line,) = (tmp_path / "crontab").read_text().splitlines()
     subprocess.run(["bash", "-n", "-c", line.split(maxsplit=5)[5]], check=True, timeout=20)
     assert "nightly.sh" in line

@@ -9,7 +9,7 @@ Three facts keep this linear without giving up a single explanation:
 
 - of two outcomes of one kind, the one whose interval begins and ends no later comes first: swapping them changes nothing;
 - a token that changes nothing now, and could not change anything before its upper end either, happens at once (a call
-  let in while closed, an outcome while open that cannot reach half-open in time, an outcome whose order cannot matter);
+  let in while closed, an outcome while open that cannot reach half-open in time, an outcome whose order cannot matter; see `present`);
   where a window goes by the clock, that must not move the present past outcomes that may have come before;
 - configurations with the same discrete half are merged by the hull of their clocks.
 
@@ -25,10 +25,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
-from resilience.breaker.automaton import Automaton, Clock, Key, Result
-from resilience.breaker.configuration import NEVER_NS
+from resilience.breaker.automaton import Automaton, Clock, Key
 from resilience.breaker.observation import Interval
-from resilience.breaker.spec import BreakerSpec
+from resilience.breaker.present import Present
 from resilience.breaker.tokens import Token, Tokens
 
 CAP = 1024
@@ -68,45 +67,20 @@ def sweep(
     return _Sweep(automaton, list(start), tokens, cap).run(from_ns, until_ns)
 
 
-class _Sweep:
+class _Sweep(Present):
     def __init__(
         self, automaton: Automaton, start: Sequence[tuple[Key, Clock]], tokens: Tokens, cap: int
     ) -> None:
+        super().__init__(automaton, tokens.begin_ns)
         self.cap = cap
         # Many configurations for a moment are the set's business; many all the time would take for ever.
         self.budget = 8 * cap + 24 * len(tokens.all)
-        self.automaton = automaton
-        self.spec: BreakerSpec = automaton.spec
         self.tokens = tokens
         self.configs: dict[Key, Clock] = {}
         for key, clock in start:
             _add(self.configs, key, clock)
-        self.open: dict[int, Token] = {}
-        self.live: dict[int, tuple[int, int | None]] = {}  # call -> its decision token, its outcome token
-        self.known_from_ns = tokens.begin_ns  # what was let in before this may be of any epoch
         self.most = len(self.configs)
-        least, _ = self.spec.wait_of(1)
-        by_hand = any(report.manual for report in automaton.reported or ())
-        self.shortest_open = 0 if by_hand else least - self.spec.eps_ns
         self.timed = automaton.timed
-        self.anonymous = automaton.anonymous
-        self.by_activity = self.spec.tumbling and self.spec.tumbling_from == "activity"
-        # A row of failures that nothing but outcomes changes, counted as the specification says.
-        self.plain_row = (
-            self.spec.trip == "consecutive"
-            and not self.spec.tumbling
-            and self.spec.stale != "either"
-            and self.spec.trips_on == "any"
-            and not automaton.relaxed
-            and automaton.habit not in {"cumulative", "success_fails"}
-        )
-        self.from_start = self.spec.counted_at == "start"
-        self.heeds_while_open = (
-            self.spec.late_failure_restarts_wait
-            or self.spec.success_while_open_closes
-            or self.spec.window_survives
-            or "R7" in automaton.relaxed
-        )
 
     def run(self, from_ns: int | None, until_ns: int | None) -> Swept:
         everything, opened = self.tokens.all, self.open
@@ -148,7 +122,7 @@ class _Sweep:
         if not token.optional:
             happened: dict[Key, Clock] = {}
             for key, clock in self.configs.items():
-                step = self._at_once(key, clock, token)
+                step = self.at_once(key, clock, token)
                 if step is None:
                     break
                 _add(happened, *step)
@@ -163,7 +137,7 @@ class _Sweep:
     def _alone(self, token: Token) -> bool:
         """The same for a single configuration: whether the token has happened in it at once. Most tokens end here."""
         ((key, clock),) = self.configs.items()
-        step = self._at_once(key, clock, token)
+        step = self.at_once(key, clock, token)
         if step is None:
             return False
         if token.kind == "A":
@@ -202,89 +176,6 @@ class _Sweep:
     def _happened(self, key: Key, token: Token) -> bool:
         return key.used > token.position if token.kind == "T" else token.number in key.fired
 
-    # ---- what changes nothing happens at once
-
-    def _at_once(  # noqa: PLR0911 - one answer a kind of token
-        self, key: Key, clock: Clock, token: Token
-    ) -> tuple[Key, Clock] | None:
-        """The configuration after a token whose happening now cannot cost an explanation; None: wait."""
-        kind = token.kind
-        if kind == "A":
-            return self._admission_at_once(key, clock, token)
-        if kind == "O":
-            return self._outcome_at_once(key, clock, token)
-        if kind == "R":
-            if key.state == "closed" or self.automaton.relaxed:
-                return None
-            step = next(iter(self.automaton.reject(key, clock, token.at)), None)
-            if step is None:
-                return None
-            return step if self.automaton.habit else (step[0], clock)
-        if kind == "T":
-            return (key, clock) if key.used > token.position else None
-        return (key, clock) if key.state == token.what and token.agrees_with(key) else None
-
-    def _admission_at_once(self, key: Key, clock: Clock, token: Token) -> tuple[Key, Clock] | None:
-        # Let in while closed (or half-open, where nobody counts) it changes nothing, and it must have come before
-        # the next opening: after that one there would not be time enough for another half-open.
-        if key.state == "closed":
-            idle = clock.due_ns == NEVER_NS and not self.by_activity
-        else:
-            idle = key.state == "half_open" and self.anonymous
-        now = clock.ends_from_ns
-        if not idle or token.hi_ns >= now + self.shortest_open:
-            return None
-        if now >= token.lo_ns:
-            return key, clock
-        if self.spec.window_ns:  # outcomes still waited for may have come before it
-            return key, clock._replace(held_ns=token.lo_ns)
-        return key, Clock(token.lo_ns, clock.since_lo, clock.since_hi, clock.due_ns)
-
-    def _outcome_at_once(  # noqa: PLR0911 - each state has its own reason to wait
-        self, key: Key, clock: Clock, token: Token
-    ) -> tuple[Key, Clock] | None:
-        if self.automaton.relaxed & {"R13", "R14"} or not self._let_in(key, token):
-            return None
-        spec = self.spec
-        if token.call in key.old:
-            if spec.stale == "ignored" and not self.heeds_while_open:
-                return key, clock
-        elif spec.stale != "counted" and token.begun_ns < self.known_from_ns:
-            return None
-        if key.state == "closed":
-            if token.what == "neutral":
-                return key, clock
-            soon = token.hi_ns < clock.ends_from_ns + self.shortest_open
-            if not (token.lonely and soon and token.slow is not None) or spec.evaluation_ns:
-                return None
-            if self.plain_row and (token.what == "success" or key.failures + 1 < spec.failures):
-                return self._row_at_once(key, clock, token)
-            return self._counted_at_once(key, clock, token)
-        if key.state == "open" and token.hi_ns < clock.since_lo + self.shortest_open:
-            return None if self.heeds_while_open else (key, clock)
-        return None
-
-    def _counted_at_once(self, key: Key, clock: Clock, token: Token) -> tuple[Key, Clock] | None:
-        slow, stale = bool(token.slow), token.call in key.old
-        steps = list(self._outcome(key, clock, token, token.at, token.what, slow=slow, stale=stale))
-        if len(steps) != 1 or steps[0][0].state != "closed":
-            return None  # one that may trip it is another matter: when is then a question
-        after, then = steps[0]
-        if key.period == after.period and clock.since_lo == then.since_lo:
-            return steps[0]
-        # It begins a new period: whatever still waits may belong to the one before.
-        waiting = (o for o in self.open.values() if o.kind in "OA" and o.number != token.number)
-        return None if any(other.number not in key.fired for other in waiting) else steps[0]
-
-    def _row_at_once(self, key: Key, clock: Clock, token: Token) -> tuple[Key, Clock]:
-        """What `outcome` says where only a row of failures is counted, without its detours: most outcomes come this way."""
-        failures = 0 if token.what == "success" else key.failures + 1
-        if failures != key.failures:
-            key = key._replace(failures=failures)
-        if clock.now_ns >= token.lo_ns:
-            return key, clock
-        return key, Clock(token.lo_ns, clock.since_lo, clock.since_hi, clock.due_ns)
-
     def _settled(self, configs: Iterable[tuple[Key, Clock]]) -> dict[Key, Clock]:
         """Let everything happen that can happen at once, in each configuration."""
         settled: dict[Key, Clock] = {}
@@ -306,15 +197,11 @@ class _Sweep:
             for token in self.open.values():
                 if token.optional or token.kind == "T" or token.number in key.fired:
                     continue
-                step = self._at_once(key, clock, token)
+                step = self.at_once(key, clock, token)
                 if step is not None:
                     key, clock = step[0]._replace(fired=step[0].fired | {token.number}), step[1]
                     again = True
         return key, clock
-
-    def _let_in(self, key: Key, token: Token) -> bool:
-        """Whether the call of an outcome has been let in already."""
-        return token.mate is None or token.mate not in self.open or token.mate in key.fired
 
     # ---- what must have happened by now
 
@@ -347,7 +234,7 @@ class _Sweep:
             if token.optional and self._pointless(key, token):
                 continue
             if token.kind == "O":
-                if not token.optional and not self._let_in(key, token):
+                if not token.optional and not self.let_in(key, token):
                     continue
                 vague = token.begun_ns < self.known_from_ns
                 kind = (token.what, token.optional, token.call in key.old, token.slow, vague)
@@ -361,7 +248,7 @@ class _Sweep:
             for token in rivals:
                 yield from self._fire(key, clock, token, now)
         if self.timed:
-            yield from self.automaton.timer(key, clock, now, partial(self._running, key, None))
+            yield from self.automaton.timer(key, clock, now, partial(self.running, key, None))
 
     def _pointless(self, key: Key, token: Token) -> bool:
         """Whether something that need not have happened would change nothing here."""
@@ -373,7 +260,7 @@ class _Sweep:
         by = token.at if token.hi_ns <= now else Interval(token.lo_ns, now)
         fired = key.fired | {token.number}
         if token.kind == "A":
-            steps = self.automaton.admit(key, clock, by, partial(self._running, key, token.call))
+            steps = self.automaton.admit(key, clock, by, partial(self.running, key, token.call))
         elif token.kind == "R":
             steps = self.automaton.reject(key, clock, by)
         else:
@@ -383,35 +270,9 @@ class _Sweep:
                 for what in (("success", "failure") if token.what == "any" else (token.what,))
                 for slow in (_BOTH if token.slow is None else (token.slow,))
                 for stale in (_BOTH if vague else (token.call in key.old,))
-                for after, then in self._outcome(key, clock, token, by, what, slow=slow, stale=stale)
+                for after, then in self.outcome(key, clock, token, by, what, slow=slow, stale=stale)
             ]
         return [(after._replace(fired=fired), then) for after, then in steps]
-
-    def _outcome(
-        self, key: Key, clock: Clock, token: Token, by: Interval, what: str, *, slow: bool, stale: bool
-    ) -> Iterable[tuple[Key, Clock]]:
-        begun = token.begun_ns if self.from_start else token.lo_ns
-        return self.automaton.outcome(
-            key,
-            clock,
-            by,
-            Result(what, slow, Interval(begun, token.hi_ns)),
-            stale=stale,
-            running=partial(self._running, key, token.call),
-            unseen=len(self.live) if self.from_start else 0,
-        )
-
-    def _running(self, key: Key, ending: int | None) -> frozenset[int]:
-        """Calls that are in flight in this configuration, but for the one that is just let in or ends."""
-        if self.anonymous:
-            return frozenset()
-        return frozenset(
-            call
-            for call, (decision, outcome) in self.live.items()
-            if call != ending
-            and (decision not in self.open or decision in key.fired)
-            and (outcome is None or outcome not in key.fired)
-        )
 
 
 def _add(configs: dict[Key, Clock], key: Key, clock: Clock) -> None:

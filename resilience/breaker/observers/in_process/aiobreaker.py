@@ -1,4 +1,4 @@
-"""aiobreaker: calls by `call` and `call_async`, transitions by its listener.
+"""aiobreaker: calls by `call` and `call_async`, transitions by its listener, open to open included.
 
 The library hands a call on to itself when an open breaker lets its first probe in, and lets functions pass that carry its
 own mark `_ignore_on_call` (they come in again by themselves): neither is a second call.
@@ -11,29 +11,8 @@ from typing import Any
 
 from resilience.breaker.observers.base import state_name
 from resilience.breaker.observers.in_process.guarding import Guarding, named
+from resilience.breaker.observers.in_process.listening import Listener
 from resilience.breaker.observers.in_process.recorder import RING, Recorder
-
-
-class _Listener:
-    """Only told: the four methods that the library calls."""
-
-    def __init__(self, observer: AiobreakerObserver) -> None:
-        self._observer = observer
-
-    def before_call(self, breaker: Any, func: Any, *args: Any, **kwargs: Any) -> None:
-        """Not needed."""
-
-    def failure(self, breaker: Any, exception: BaseException) -> None:
-        """Not needed."""
-
-    def success(self, breaker: Any) -> None:
-        """Not needed."""
-
-    def state_change(self, _breaker: Any, _old: Any, new: Any) -> None:
-        """Called at the moment of the change, open to open included."""
-        observer = self._observer
-        since_ns = observer.guarding.since_ns
-        observer.recorder.transition(state_name(new.state.name), since_ns=since_ns, manual=since_ns is None)
 
 
 class AiobreakerObserver:
@@ -50,7 +29,7 @@ class AiobreakerObserver:
         )
         self._breaker = breaker
         self._library, self._library_async = breaker.call, breaker.call_async
-        self._listener = _Listener(self)
+        self._listener = Listener(self.recorder, self.guarding, lambda state: state.state.name)
         breaker.add_listener(self._listener)
         breaker.call, breaker.call_async = self._call, self._call_async
 

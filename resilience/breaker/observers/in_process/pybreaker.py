@@ -1,4 +1,4 @@
-"""pybreaker: calls by its `call`, transitions by its listener.
+"""pybreaker: calls by its `call`, transitions by its listener, which it tells under its lock.
 
 Decorated functions and `calling()` come through `call`, too. Calls queue for the breaker's lock, so a call's decision lies
 anywhere between asking and entering the function. It tracks no `async def`: such a function has succeeded for it as soon
@@ -12,29 +12,8 @@ from typing import Any
 
 from resilience.breaker.observers.base import state_name
 from resilience.breaker.observers.in_process.guarding import Guarding, named
+from resilience.breaker.observers.in_process.listening import Listener
 from resilience.breaker.observers.in_process.recorder import RING, Recorder
-
-
-class _Listener:
-    """Only told: the four methods that the library calls."""
-
-    def __init__(self, observer: PybreakerObserver) -> None:
-        self._observer = observer
-
-    def before_call(self, cb: Any, func: Any, *args: Any, **kwargs: Any) -> None:
-        """Not needed."""
-
-    def failure(self, cb: Any, exc: BaseException) -> None:
-        """Not needed."""
-
-    def success(self, cb: Any) -> None:
-        """Not needed."""
-
-    def state_change(self, _cb: Any, _old: Any, new: Any) -> None:
-        """Called under the breaker's lock, at the moment of the change."""
-        observer = self._observer
-        since_ns = observer.guarding.since_ns
-        observer.recorder.transition(state_name(new.name), since_ns=since_ns, manual=since_ns is None)
 
 
 class PybreakerObserver:
@@ -51,7 +30,7 @@ class PybreakerObserver:
         )
         self._breaker = breaker
         self._library = breaker.call
-        self._listener = _Listener(self)
+        self._listener = Listener(self.recorder, self.guarding, lambda state: state.name)
         breaker.add_listener(self._listener)
         breaker.call = self._call
 

@@ -52,11 +52,13 @@ class Ending:
 
     `reason`: completed; aborted (an abort condition); interrupted (a signal, a cancelled task); setup_failed; unhealed
     (a fault could not be taken out when the plan said so); record_failed (a full disk); crashed (an error of ours).
+    `verified` are the faults that the runner has seen to be gone: what a full disk kept out of the record is known here.
     """
 
     reason: str
     detail: str = ""
     signal: int = 0
+    verified: frozenset[str] = frozenset()
 
     @property
     def verdict(self) -> Verdict:

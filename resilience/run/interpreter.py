@@ -154,6 +154,7 @@ class _Run:
             loaded.plan.abort, {name: stream.call.deadline for name, stream in loaded.plan.load.items()}
         )
         self.epoch_ns = 0
+        self.verified: set[str] = set()
 
     async def execute(self) -> Ending:
         """Everything between the first and the last line of the record; raises nothing but a cancellation."""
@@ -176,7 +177,7 @@ class _Run:
             self._failed(error)
         finally:
             await self._stack_down()
-        return self.stop.ending or Ending("completed")
+        return replace(self.stop.ending or Ending("completed"), verified=frozenset(self.verified))
 
     async def _stack_down(self) -> None:
         for text in await doubts_of(self.stack):
@@ -368,6 +369,7 @@ class _Run:
             self._tell("fault", id=fault_id, step="unhealed", detail={})
 
     def _fault_event(self, event: Any) -> None:
+        (self.verified.add if event.step == "verified" else self.verified.discard)(event.fault_id)
         self._tell("fault", id=event.fault_id, step=event.step, at=list(event.at), detail=dict(event.detail))
 
     def _observed(self, observation: dict[str, Any]) -> None:

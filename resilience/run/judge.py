@@ -154,7 +154,10 @@ def _reasons(
 def _of_the_run(evidence: RunEvidence, validity: Validity | None, ending: Ending) -> dict[Verdict, str]:
     """What holds of the run itself, whatever its expectations came to."""
     reasons: dict[Verdict, str] = {}
-    left = [fault.fault_id for fault in evidence.faults.values() if not fault.healed_and_verified]
+    seen = ending.verified if ending.reason == "record_failed" else frozenset()
+    left = [
+        f.fault_id for f in evidence.faults.values() if not f.healed_and_verified and f.fault_id not in seen
+    ]
     if left:
         reasons[Verdict.UNHEALED] = f"not verified as healed: {', '.join(left)}; run `chaos-spike undo`"
     doubts = _doubts(evidence) if validity is not None else ()

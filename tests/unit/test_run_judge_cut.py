@@ -68,3 +68,15 @@ def test_ending_of_a_run_whose_record_was_cut_off_by_a_full_disk_is_its_own(
     folder = cut(whole, tmp_path / "cut", random.Random(7))
     verdict = judge_record(RunReader(folder), ending=Ending("record_failed", "no space left on device"))
     assert verdict["verdict"] in (Verdict.ABORTED, Verdict.UNHEALED)
+
+
+@pytest.mark.parametrize(
+    ("verified", "verdict"), [(frozenset({"down"}), "aborted"), (frozenset(), "unhealed")]
+)
+def test_fault_that_a_full_disk_kept_from_the_record_is_healed_if_its_runner_saw_it(
+    tmp_path: Path, verified: frozenset[str], verdict: str
+) -> None:
+    """The record ends with the fault in place; the runner, which healed it, knows better, and nobody else does."""
+    reader = record(tmp_path / "run", steps=(("injected", 12.0),), ended={})
+    ending = Ending("record_failed", "no space left on device", verified=verified)
+    assert judge_record(reader, ending=ending)["verdict"] == verdict

@@ -39,6 +39,7 @@ S = 10**9
 CONNECTIONS = 8_000
 RATE = 5_000
 STRIPE_RATE = 100.0
+_IDLE_S = 5.0
 
 
 def main() -> None:
@@ -191,7 +192,7 @@ def _cluster(home: Path) -> Iterator[Row]:
         where = json.loads(address.read_text())["address"]
         spent = asyncio.run(_driven(where, scheduler, workers))
     for who, cpu_s in spent.items():
-        yield measured(f"cluster: {who}, each stripe and second", [cpu_s * 1e3], "ms of processor time")
+        yield measured(f"cluster: {who}", [cpu_s * 1e3], "ms of processor time")
 
 
 async def _driven(
@@ -210,6 +211,11 @@ async def _driven(
         return {who: sum(sum(each.cpu_times()[:2]) for each in of) for who, of in processes.items()}
 
     async with _server() as url:
+        # What they take without any run is theirs, however many stripes there are.
+        await asyncio.sleep(1)
+        before = used()
+        await asyncio.sleep(_IDLE_S)
+        idle = {who: (now - before[who]) / _IDLE_S for who, now in used().items()}
         stream = _stream(url, connections=8, rate=2 * STRIPE_RATE, seconds=seconds)
         phases = (PhaseWindow("all", 0, seconds * S),)
         while True:
@@ -231,7 +237,13 @@ async def _driven(
             after = used()
             await engine.finish(20)
     # The server answers in this process as well: the runner's figure is an upper bound.
-    return {who: (after[who] - before[who]) / 2 / (seconds - 1.5) for who in after}
+    found = {}
+    for who, of in processes.items():
+        found[f"{who} without a run, each second"] = idle[who] / len(of)
+        found[f"{who}, more by each stripe and second"] = (
+            (after[who] - before[who]) / (seconds - 1.5) - idle[who]
+        ) / 2
+    return found
 
 
 @contextlib.contextmanager

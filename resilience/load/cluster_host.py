@@ -31,6 +31,7 @@ EXTENSION: Final = "chaos-spike"
 LEASE_S: Final = 15.0
 HELD_BYTES: Final = 8 << 20
 PIECE_BYTES: Final = 1 << 20
+GATHER_S: Final = 0.25
 _READ_BYTES: Final = 1 << 16
 _BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
 
@@ -70,6 +71,9 @@ class HostedStripe:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(wait_s), self._changed:
                 await self._changed.wait_for(lambda: self._held or self._ended)
+                # A second's reports come one by one: together they are one answer instead of five.
+                async with asyncio.timeout(GATHER_S):
+                    await self._changed.wait_for(lambda: self._held_bytes >= PIECE_BYTES or self._ended)
         taken: list[bytes] = []
         size = 0
         while self._held and (not taken or size + len(self._held[0]) <= PIECE_BYTES):

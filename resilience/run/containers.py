@@ -33,6 +33,7 @@ from resilience.run.clock import now_ns
 Emit = Callable[[dict[str, Any]], None]
 
 EVERY_S: Final = 1.0
+_LOOK_S: Final = 0.25
 _TIMEOUT_S: Final = 5
 _AT_ONCE: Final = 24
 _AWAY: Final = (
@@ -47,30 +48,40 @@ _REPLICATED: Final = "gateway"
 async def watch_containers(system: System, emit: Emit, interval_s: float = EVERY_S) -> None:
     """Follow the containers of a system until cancelled; a gap while their engine does not answer."""
     watch = _Watch(system)
-    silent = doubted = False
     try:
-        while True:
-            lo = now_ns()
-            try:
-                events = await asyncio.to_thread(watch.look)
-            except (DockerException, requests.RequestException, OSError) as error:
-                if not silent:
-                    emit({"kind": "gap", "source": "containers", "lost": None, "at": [lo, now_ns()]})
-                    text = f"the Docker engine does not answer: {error}"
-                    emit({"kind": "log", "level": "warning", "text": text})
-                silent = True
-                if not doubted and await asyncio.to_thread(_is_away, watch.engine):
-                    doubted = True
-                    emit({"kind": "doubt", "text": _AWAY})
-            else:
-                silent = False
-                at = [lo, now_ns()]
-                for event in events:
-                    emit({**event, "at": at})
-            # An engine takes about a second to say what a container takes.
-            await asyncio.sleep(max(0.0, interval_s - (now_ns() - lo) / 1e9))
+        # An engine takes a second and more to say what a container takes: how containers are is asked beside that.
+        await asyncio.gather(
+            _asked_again(watch.engine, watch.changes, emit, _LOOK_S),
+            _asked_again(watch.engine, watch.figures, emit, interval_s),
+        )
     finally:
         watch.close()
+
+
+async def _asked_again(
+    engine: str, ask: Callable[[], list[dict[str, Any]]], emit: Emit, interval_s: float
+) -> None:
+    silent = doubted = False
+    while True:
+        lo = now_ns()
+        try:
+            events = await asyncio.to_thread(ask)
+        except (DockerException, requests.RequestException, OSError) as error:
+            if not silent:
+                emit({"kind": "gap", "source": "containers", "lost": None, "at": [lo, now_ns()]})
+                emit(
+                    {"kind": "log", "level": "warning", "text": f"the Docker engine does not answer: {error}"}
+                )
+            silent = True
+            if not doubted and await asyncio.to_thread(_is_away, engine):
+                doubted = True
+                emit({"kind": "doubt", "text": _AWAY})
+        else:
+            silent = False
+            at = [lo, now_ns()]
+            for event in events:
+                emit({**event, "at": at})
+        await asyncio.sleep(max(0.0, interval_s - (now_ns() - lo) / 1e9))
 
 
 def runs(engine: str, container: str) -> bool:
@@ -112,7 +123,7 @@ def _client(engine: str) -> Iterator[docker.APIClient]:
 
 
 class _Watch:
-    """What was seen of each container last, so that changes are told once."""
+    """What was seen of each container last, so that changes are told once. `changes` and `figures` may be asked side by side."""
 
     def __init__(self, system: System) -> None:
         self.engine = next(iter(system.containers.values())).engine
@@ -126,66 +137,72 @@ class _Watch:
         """Ask no more; what is being asked ends by itself."""
         self._asking.shutdown(wait=False, cancel_futures=True)
 
-    def look(self) -> list[dict[str, Any]]:
-        """What there is to tell now."""
+    def changes(self) -> list[dict[str, Any]]:
+        """The containers that are not as they were at the last look: one question for all of them."""
         events: list[dict[str, Any]] = []
         with _client(self.engine) as api:
-            if self._project is not None:
-                self._find_others(api)
+            label = f"{_PROJECT_LABEL}={self._project}"
+            wanted = {"label": label} if self._project is not None else {"id": list(self._names)}
+            rows = {row["Id"]: row for row in api.containers(all=True, filters=wanted)}
+        for container, row in rows.items():
+            labels = row.get("Labels") or {}
+            if labels.get(_SERVICE_LABEL) == _REPLICATED:  # one that an autoscaler has started
+                self._names.setdefault(container, f"{_REPLICATED}-{labels.get(_NUMBER_LABEL, '?')}")
+        for container, name in list(self._names.items()):
+            row = rows.get(container)
+            networks = ((row or {}).get("NetworkSettings") or {}).get("Networks") or {}
+            seen = ("removed" if row is None else str(row["State"]), tuple(sorted(networks)))
+            if self._states.get(container) != seen:
+                self._states[container] = seen
+                events.append(
+                    {
+                        "kind": "container",
+                        "name": name,
+                        "service": service_of(name),
+                        "state": seen[0],
+                        "networks": list(seen[1]),
+                    }
+                )
+        return events
+
+    def figures(self) -> list[dict[str, Any]]:
+        """What each container takes, and which processes have gone since the last look."""
+        events: list[dict[str, Any]] = []
+        with _client(self.engine) as api:
             running: dict[str, int] = {}
             for container, name in list(self._names.items()):
-                try:
-                    facts = api.inspect_container(container)
-                except NotFound:
-                    events += self._gone(container, name)
-                    events += self._changed(container, name, "removed", ())
-                    del self._names[container]
-                    continue
-                state, networks = facts["State"], facts["NetworkSettings"]["Networks"] or {}
-                events += self._changed(container, name, str(state["Status"]), tuple(sorted(networks)))
-                pid = int(state.get("Pid") or 0)
+                pid = _pid(api, container)
                 if self._pids.get(container, pid) != pid:
                     events += self._gone(container, name)
                 if pid:
                     self._pids[container] = running[container] = pid
-            for (container, pid), taken in zip(
-                running.items(), self._asking.map(lambda each: _taken(api, each), running), strict=True
-            ):
+            taken = self._asking.map(lambda each: _taken(api, each), running)
+            for (container, pid), figures in zip(running.items(), taken, strict=True):
                 name = self._names[container]
-                if taken:
+                if figures:
                     events.append(
                         {
                             "kind": "resource",
                             "service": service_of(name),
                             "process": name,
                             "pid": pid,
-                            **taken,
+                            **figures,
                         }
                     )
         return events
-
-    def _find_others(self, api: docker.APIClient) -> None:
-        labels = [f"{_PROJECT_LABEL}={self._project}", f"{_SERVICE_LABEL}={_REPLICATED}"]
-        for row in api.containers(all=True, filters={"label": labels}):
-            self._names.setdefault(row["Id"], f"{_REPLICATED}-{row['Labels'].get(_NUMBER_LABEL, '?')}")
-
-    def _changed(
-        self, container: str, name: str, state: str, networks: tuple[str, ...]
-    ) -> Iterator[dict[str, Any]]:
-        if self._states.get(container) != (state, networks):
-            self._states[container] = (state, networks)
-            yield {
-                "kind": "container",
-                "name": name,
-                "service": service_of(name),
-                "state": state,
-                "networks": list(networks),
-            }
 
     def _gone(self, container: str, name: str) -> Iterator[dict[str, Any]]:
         pid = self._pids.pop(container, None)
         if pid is not None:
             yield {"kind": "resource", "service": service_of(name), "process": name, "pid": pid, "gone": True}
+
+
+def _pid(api: docker.APIClient, container: str) -> int:
+    """The pid of a container's main process; 0 where it does not run, or is no more."""
+    try:
+        return int(api.inspect_container(container)["State"].get("Pid") or 0)
+    except NotFound:
+        return 0
 
 
 def _taken(api: docker.APIClient, container: str) -> dict[str, Any]:
@@ -195,7 +212,7 @@ def _taken(api: docker.APIClient, container: str) -> dict[str, Any]:
     if answer.status_code == 404:
         return {}
     answer.raise_for_status()
-    return figures(answer.json())
+    return figures_of(answer.json())
 
 
 def service_of(name: str) -> str:
@@ -204,7 +221,7 @@ def service_of(name: str) -> str:
     return service if service == _REPLICATED and number else name
 
 
-def figures(stats: Mapping[str, Any]) -> dict[str, Any]:
+def figures_of(stats: Mapping[str, Any]) -> dict[str, Any]:
     """Memory and CPU time out of an engine's `stats`; empty where it has none, such as of a container that does not run."""
     memory, cpu = stats.get("memory_stats") or {}, (stats.get("cpu_stats") or {}).get("cpu_usage") or {}
     if "usage" not in memory or "total_usage" not in cpu:

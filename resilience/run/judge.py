@@ -126,7 +126,7 @@ def _validity(evidence: RunEvidence, *, doubtful: bool) -> Validity | None:
 
 def _doubts(evidence: RunEvidence) -> tuple[str, ...]:
     """What the stack itself holds against the run."""
-    return tuple(str(event["text"]) for event in evidence.events.get("doubt", ()))
+    return tuple(dict.fromkeys(str(event["text"]) for event in evidence.events.get("doubt", ())))
 
 
 def _reasons(

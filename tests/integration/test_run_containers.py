@@ -13,7 +13,7 @@ import pytest
 
 from resilience.lab.system import ContainerPoint, System
 from resilience.run import containers
-from resilience.run.containers import figures, runs, service_of, watch_containers
+from resilience.run.containers import figures_of, runs, service_of, watch_containers
 from resilience.run.shapes import event_problem
 
 pytestmark = pytest.mark.integration
@@ -37,13 +37,13 @@ def test_memory_is_without_the_cache_that_the_kernel_could_take_back(
     detail: dict[str, int], rss_bytes: int
 ) -> None:
     """Both generations of control groups; a cache as large as all of it says nothing."""
-    assert figures(stats(usage=100, stats=detail)) == {"rss_bytes": rss_bytes, "cpu_s": 1.235}
+    assert figures_of(stats(usage=100, stats=detail)) == {"rss_bytes": rss_bytes, "cpu_s": 1.235}
 
 
 def test_container_that_does_not_run_takes_nothing() -> None:
     """An engine answers with empty figures then."""
-    assert figures({"memory_stats": {}, "cpu_stats": {}}) == {}
-    assert figures({}) == {}
+    assert figures_of({"memory_stats": {}, "cpu_stats": {}}) == {}
+    assert figures_of({}) == {}
 
 
 def test_service_of_a_replica_is_its_name_without_the_number() -> None:
@@ -67,15 +67,26 @@ class Engine(BaseHTTPRequestHandler):
         """Its version, the container, and its figures."""
         facts = type(self).facts
         body: Any = {"ApiVersion": "1.41"}
+        if "/containers/json" in self.path:
+            row = {"Id": "abc", "Names": ["/redis"], "Labels": {}}
+            body = [] if facts is None else [{**row, "State": facts["State"]["Status"], **_networks(facts)}]
+            return self._say(200, body)
         if "/containers/" in self.path:
             body = stats(usage=100) if "/stats" in self.path else facts
         status = 404 if "/containers/" in self.path and facts is None else 200
-        text = json.dumps(body or {"message": "no such container"}).encode()
+        return self._say(status, body or {"message": "no such container"})
+
+    def _say(self, status: int, body: Any) -> None:
+        text = json.dumps(body).encode()
         self.send_response(status)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(text)))
         self.end_headers()
         self.wfile.write(text)
+
+
+def _networks(facts: dict[str, Any]) -> dict[str, Any]:
+    return {"NetworkSettings": facts["NetworkSettings"]}
 
 
 def facts_of(status: str, pid: int, *networks: str) -> dict[str, Any]:
@@ -117,7 +128,7 @@ def test_changes_of_a_container_are_told_once(engine: str) -> None:
         None,
     ):
         Engine.facts = facts
-        told.append(watch.look())
+        told.append([*watch.changes(), *watch.figures()])
     watch.close()
     kinds = [[event["kind"] for event in events] for events in told]
     assert kinds == [
@@ -126,9 +137,9 @@ def test_changes_of_a_container_are_told_once(engine: str) -> None:
         ["container", "resource"],
         ["container", "resource"],
         ["container", "resource"],
-        ["resource", "container"],
+        ["container", "resource"],
     ]
-    assert [event.get("state") for events in told for event in events if event["kind"] == "container"] == [
+    assert [event["state"] for events in told for event in events if event["kind"] == "container"] == [
         "running",
         "running",
         "exited",
@@ -138,7 +149,7 @@ def test_changes_of_a_container_are_told_once(engine: str) -> None:
     assert told[3][1]["gone"] is True
     assert told[3][1]["pid"] == 7
     assert told[4][1]["pid"] == 8
-    assert told[5][0] == {"kind": "resource", "service": "redis", "process": "redis", "pid": 8, "gone": True}
+    assert told[5][1] == {"kind": "resource", "service": "redis", "process": "redis", "pid": 8, "gone": True}
     for event in (each for events in told for each in events):
         assert event_problem({"v": 1, "t": 1, **event, "at": [1, 2]}) is None
 
@@ -158,10 +169,11 @@ async def test_engine_that_does_not_answer_is_a_gap_once() -> None:
     seen: list[dict[str, Any]] = []
     task = asyncio.create_task(watch_containers(system_at("tcp://127.0.0.1:9"), seen.append, 0.01))
     async with asyncio.timeout(20):
-        while len(seen) < 3:  # noqa: ASYNC110 - the observer runs beside us
+        while len(seen) < 6:  # noqa: ASYNC110 - the observer runs beside us
             await asyncio.sleep(0.01)
         await asyncio.sleep(0.1)
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
-    assert [event["kind"] for event in seen] == ["gap", "log", "doubt"]
-    assert seen[0]["source"] == "containers"
+    # Changes and figures are asked for side by side: each says it once.
+    assert sorted(event["kind"] for event in seen) == ["doubt", "doubt", "gap", "gap", "log", "log"]
+    assert {event["source"] for event in seen if event["kind"] == "gap"} == {"containers"}

@@ -330,7 +330,8 @@ async def test_redis_driver_commands_and_explains():
         }
         assert (await drive(RedisRequest(url=url, command=("LPUSH", "a", "x"))))[0] == {"5xx": 20}
         blocked = RedisRequest(url=url, command=("BLPOP", "empty", "5"))
-        assert (await drive(blocked, timeout_ns=200 * MS))[0] == {"timeout": 20}
+        # On connections that are open already: on a busy machine opening one may take the whole time-out, which is no time-out then.
+        assert (await drive(blocked, timeout_ns=S, connections=20))[0] == {"timeout": 20}
     counts, calls = await drive(RedisRequest(url=url))
     assert counts == {"connect": 20}
     assert max(call[5] - call[2] for call in calls) < 5 * S

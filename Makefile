@@ -7,7 +7,7 @@ ARGS ?=
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help chaos-spike test test-all test-scenarios lint bench torture conformance mutants reference soundness clean
+.PHONY: help chaos-spike test test-all test-scenarios lint bench torture fuzz soak conformance mutants reference soundness clean
 
 help: ## Show this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -80,8 +80,17 @@ reference: $(VENV)/.dev ## Write docs/reference.md from the code
 soundness: $(VENV)/.dev ## 10,000 random correct breakers (WORLDS=...): the verifier must not find fault with one of them
 	$(BIN)/python tests/simulation/breaker_soak.py $(or $(WORLDS),10000)
 
-torture: $(VENV)/.dev ## Kill runners at random moments, 200 by default (ARGS=...), into build/torture.json
-	$(BIN)/python -m tests.torture $(ARGS)
+PARTS ?= kills steps
+COMPOSE ?= 20
+
+torture: $(VENV)/.dev ## Kill runners at random moments and at every step (PARTS="kills steps compose", COMPOSE=20), into build/torture.json
+	$(BIN)/python -m tests.torture $(PARTS) --compose $(COMPOSE) $(ARGS)
+
+fuzz: $(VENV)/.dev ## 100,000 hostile inputs (ARGS="--inputs N") at all that reads what others wrote, into build/torture.json
+	$(BIN)/python -m tests.torture fuzz $(ARGS)
+
+soak: $(VENV)/.dev ## Twenty minutes (ARGS="--minutes N") of spikes and faults: does anything grow? Into build/torture.json
+	$(BIN)/python -m tests.torture soak $(ARGS)
 
 clean: ## Remove the virtual environment and everything that was built
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

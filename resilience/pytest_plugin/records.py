@@ -6,7 +6,6 @@ A breaker stands in it as the test asserted on it last: that history, that speci
 
 from __future__ import annotations
 
-import html
 import json
 import re
 from pathlib import Path
@@ -21,17 +20,7 @@ from resilience.pytest_plugin.errors import ChaosSetupError
 from resilience.pytest_plugin.judging import JudgedBreaker
 from resilience.pytest_plugin.specs import written_of
 from resilience.pytest_plugin.watching import Watched
-
-_PAGE = """<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'">
-<title>{title}</title>
-<style>body{{font:16px/1.5 system-ui,sans-serif;margin:2rem;max-width:75rem;color-scheme:light dark}}
-pre{{overflow:auto;padding:1rem;border:1px solid}}td,th{{text-align:left;padding:.2rem .8rem .2rem 0;vertical-align:top}}
-</style></head><body><h1>{outcome}: {title}</h1><pre>{failure}</pre><h2>Timeline</h2><pre>{timeline}</pre>{tables}
-<p>Seed {seed}.</p>
-</body></html>
-"""
+from resilience.report.tested import RuleFinding, TestedBreaker, render_test_page
 
 
 def write_record(folder: Path, title: str, chaos: Chaos, timeline: str, *, failure: str = "") -> Path:
@@ -40,7 +29,7 @@ def write_record(folder: Path, title: str, chaos: Chaos, timeline: str, *, failu
     ignore = folder.parent / ".gitignore"
     if not ignore.exists():
         ignore.write_text("# Records of chaos tests; made by chaos-spike.\n*\n", encoding="utf-8")
-    tables: list[str] = []
+    tested: list[TestedBreaker] = []
     verdicts: dict[str, Any] = {}
     breakers: dict[str, Watched | JudgedBreaker] = {**chaos.watched, **chaos.judged}
     for name, breaker in breakers.items():
@@ -54,18 +43,18 @@ def write_record(folder: Path, title: str, chaos: Chaos, timeline: str, *, failu
             "reason": trace_reason(held.report),
             "asserted": breaker.asserted is not None,
         }
-        tables.append(_table(name, held.report, again, asserted=breaker.asserted is not None))
+        tested.append(_tested(name, held.report, again, asserted=breaker.asserted is not None))
     (folder / "timeline.txt").write_text(timeline + "\n", encoding="utf-8")
     (folder / "verdict.json").write_text(json.dumps(verdicts, indent=1), encoding="utf-8")
     page = folder / "report.html"
     page.write_text(
-        _PAGE.format(
-            title=html.escape(title),
-            outcome="FAIL" if failure else "PASS",
-            failure=html.escape(failure),
-            timeline=html.escape(timeline),
-            tables="".join(tables),
+        render_test_page(
+            title,
+            outcome="fail" if failure else "pass",
             seed=chaos.seed,
+            timeline=timeline,
+            failure=failure,
+            breakers=tested,
         ),
         encoding="utf-8",
     )
@@ -90,14 +79,22 @@ def _write_spec(folder: Path, safe: str, held: JudgedHistory) -> str:
     return f"chaos-spike verify-trace history-{safe}.jsonl --spec {path.name}{required}{strict}"
 
 
-def _table(name: str, report: BreakerReport, again: str, *, asserted: bool) -> str:
-    rows = "".join(
-        f"<tr><td>{rule.verdict.value}</td><td>{rule.rule}</td><td>{html.escape(rule.title)}</td>"
-        f"<td>{html.escape(rule.reason or rule.margin or f'exercised {rule.exercised} times')}</td></tr>"
-        for instance in report.instances
-        for rule in instance.rules.values()
+def _tested(name: str, report: BreakerReport, again: str, *, asserted: bool) -> TestedBreaker:
+    """A breaker as the page shows it."""
+    return TestedBreaker(
+        name=name,
+        verdict=trace_verdict(report),
+        how="the test's own assertion" if asserted else "the test asserted nothing of it",
+        reason=trace_reason(report),
+        again=again,
+        rules=tuple(
+            RuleFinding(
+                rule.rule,
+                rule.title,
+                rule.verdict.value.lower(),
+                rule.reason or rule.margin or f"exercised {rule.exercised} times",
+            )
+            for instance in report.instances
+            for rule in instance.rules.values()
+        ),
     )
-    how = "the test's own assertion" if asserted else "the test asserted nothing of it"
-    said = html.escape(f"{name}: {trace_verdict(report)} ({how})")
-    why = html.escape(trace_reason(report))
-    return f"<h2>{said}</h2><p>{why}</p><table>{rows}</table><p><code>{html.escape(again)}</code></p>"

@@ -59,14 +59,14 @@ def render_html(model: ReportModel, *, refresh_s: int | None = None) -> str:
         note = "Interactive plots need JavaScript; the static time line below shows the same run."
     scripts = _scripts(plots)
     return (
-        _templates()
+        templates()
         .get_template("report.html.j2")
         .render(
             model=model,
             title=one_line(model),
             refresh_s=refresh_s,
             policy=_policy(scripts),
-            style=Markup(_style()),  # noqa: S704 - our own file and palette
+            style=Markup(style_sheet()),  # noqa: S704 - our own file and palette
             scripts=[Markup(each) for each in scripts],  # noqa: S704 - our own and bokeh's files
             svg=Markup(render_svg(model)),  # noqa: S704 - escapes its own texts
             plots=plots,
@@ -100,7 +100,8 @@ def rule_matrices(rules: Sequence[RuleRow]) -> list[RuleMatrix]:
     return found
 
 
-def _templates() -> Environment:
+def templates() -> Environment:
+    """Give our templates, with the words that they share."""
     made = Environment(
         loader=PackageLoader("resilience.report"),
         autoescape=True,
@@ -116,7 +117,7 @@ def _own_file(name: str) -> str:
     return resources.files("resilience.report").joinpath("templates", name).read_text(encoding="utf-8")
 
 
-def _style() -> str:
+def style_sheet() -> str:
     """Give the style sheet with the palette as variables, light by default and dark where the reader prefers it."""
     names = {value: name.lower().replace("_", "-") for name, value in vars(palette).items() if name.isupper()
              and isinstance(value, str)}  # fmt: skip

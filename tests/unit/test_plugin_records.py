@@ -115,7 +115,7 @@ def test_history_that_settles_some_rule_passes_without_requirements(chaos: Chaos
     assert watched.assert_conforms().verdict() == "pass"
     verdict, page = recorded(tmp_path / "record", chaos)
     assert verdict["verdict"] == "pass"
-    assert "prices: pass (the test&#x27;s own assertion)" in page
+    assert "prices: pass (the test&#39;s own assertion)" in page
 
 
 def opened_and_closed(chaos: Chaos, failures: int = 2) -> tuple[Watched, Breaker]:
@@ -130,7 +130,7 @@ def opened_and_closed(chaos: Chaos, failures: int = 2) -> tuple[Watched, Breaker
 
 def again(folder: Path, page: str) -> tuple[str, int]:
     """Verdict and exit code of the command that the page shows."""
-    shown = re.findall(r"<code>chaos-spike (verify-trace .*?)</code>", page)
+    shown = re.findall(r"<pre>chaos-spike (verify-trace .*?)</pre>", page)
     assert len(shown) == 1
     _, history, *options = shlex.split(shown[0])
     options[options.index("--spec") + 1] = str(folder / options[options.index("--spec") + 1])
@@ -146,7 +146,7 @@ def test_record_says_what_the_test_asserted_and_gives_it_again(chaos: Chaos, tmp
     verdict, page = recorded(tmp_path / "record", chaos, failure=str(failed.value))
     assert (verdict["verdict"], verdict["required"], verdict["strict"]) == ("unknown", ["R3", "R11"], True)
     assert verdict["asserted"]
-    assert "prices: unknown (the test&#x27;s own assertion)" in page
+    assert "prices: unknown (the test&#39;s own assertion)" in page
     last, code = again(tmp_path / "record", page)
     assert (code, last.startswith("unknown: prices@in-process: R11 not exercised")) == (3, True), last
 
@@ -159,7 +159,7 @@ def test_record_holds_to_the_specification_that_the_test_gave(chaos: Chaos, tmp_
     watched.drive(breaker.call, works, times=3, pause=0)
     verdict, page = recorded(tmp_path / "record", chaos, failure="R3")
     assert verdict["spec"]["failures"] == 5
-    assert "prices: fail (the test&#x27;s own assertion)" in page
+    assert "prices: fail (the test&#39;s own assertion)" in page
     last, code = again(tmp_path / "record", page)
     assert (code, last.startswith("fail: ")) == (1, True), last
 

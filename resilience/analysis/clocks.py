@@ -7,8 +7,9 @@ which rules that cost: those that would be settled if the stamps were exact say 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 from resilience.analysis.evidence import RunEvidence
 from resilience.breaker.observation import Interval
@@ -20,6 +21,29 @@ def callers_clocks(evidence: RunEvidence, load: str) -> tuple[WorkerClock, ...]:
     """The clocks by which a load's calls were stamped, by stripe; empty where that was this machine's own."""
     # A stimulus is played by the runner itself, whatever drives the loads.
     return worker_clocks(evidence.workers) if load in evidence.plan.load else ()
+
+
+def widened_notes(
+    notes: Iterable[Mapping[str, Any]], clocks: Sequence[WorkerClock]
+) -> Iterator[Mapping[str, Any]]:
+    """Notes of calls with `at` as wide as it may have been, and sockets as open as they surely were.
+
+    Whoever asks "did this begin after that had ended?" or "was it open then?" is told yes only where it is certain.
+    """
+    for note in notes:
+        number = note.get("i")
+        if not clocks or not isinstance(number, int):
+            yield note
+            continue
+        least, most = clocks[number % len(clocks)].error_ns
+        moved = dict(note)
+        if note.get("at") is not None:
+            moved["at"] = [note["at"][0] - most, note["at"][1] - least]
+        if note.get("what") == "socket":
+            for key, error in (("opened", least), ("welcomed", least), ("left", most)):
+                if note.get(key) is not None:
+                    moved[key] = note[key] - error
+        yield moved
 
 
 def judged_by_clocks(

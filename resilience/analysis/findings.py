@@ -8,7 +8,7 @@ from typing import Any
 
 from resilience.analysis.attribution import Unattributed, refuse_unattributed
 from resilience.analysis.baseline import against_baseline
-from resilience.analysis.clocks import callers_clocks, judged_by_clocks
+from resilience.analysis.clocks import callers_clocks, judged_by_clocks, widened_notes
 from resilience.analysis.evidence import NS_PER_S, RecordReader, RunEvidence
 from resilience.analysis.exercise import unexercised
 from resilience.analysis.health import BaselineRefused
@@ -20,6 +20,7 @@ from resilience.breaker.spec import BreakerSpec, SpecError
 from resilience.breaker.verify import verify
 from resilience.breaker.wire import from_record
 from resilience.load.identity import DEFAULT
+from resilience.metrics.clocks import worker_clocks
 from resilience.plan.schema import Breaker, ConformsExpectation, RecoversExpectation
 from resilience.plan.schema.expect_promises import (
     CoherenceExpectation,
@@ -108,7 +109,10 @@ def _promises(evidence: RunEvidence, reader: RecordReader) -> dict[str, Any]:
     wanted = evidence.plan.expect.values()
     found: dict[str, Any] = {}
     if any(isinstance(each, _NOTED) for each in wanted):
-        found["notes"] = {load: list(reader.notes(load)) for load in evidence.plan.load}
+        clocks = worker_clocks(evidence.workers)
+        found["notes"] = {
+            load: list(widened_notes(reader.notes(load), clocks)) for load in evidence.plan.load
+        }
         lost: dict[str, int] = {}
         for line in reader.figures():
             lost[line["load"]] = lost.get(line["load"], 0) + int(line["n"].get("notes_lost", 0))

@@ -3,7 +3,7 @@
 import pytest
 import typer
 
-from resilience.analysis.clocks import judged_by_clocks
+from resilience.analysis.clocks import judged_by_clocks, widened_notes
 from resilience.breaker.observation import Interval
 from resilience.breaker.report import BreakerReport, InstanceReport, RuleVerdict, Verdict
 from resilience.breaker.wire import from_record
@@ -41,6 +41,24 @@ def test_calls_are_as_wide_as_the_clock_of_their_own_worker():
     assert first.start == Interval(99 * MS, 101 * MS)
     assert second.start == Interval(170 * MS, 200 * MS)
     assert second.end == Interval(180 * MS, 210 * MS)
+
+
+def test_notes_are_as_wide_as_the_clock_of_their_own_worker():
+    """A read is known to begin after a write only where it surely did; a socket is owed only what came while it surely was open."""
+    clocks = [WorkerClock(0, "a", 0, (0, 0), 0), WorkerClock(1, "b", 0, (-2, 30), 0)]
+    call, socket = (
+        {"what": "order", "i": 1, "at": [100, 200]},
+        {"what": "socket", "i": 3, "welcomed": 100, "left": 200},
+    )
+    exact = {"what": "order", "i": 2, "at": [100, 200]}
+    found = list(widened_notes([call, socket, exact, {"what": "mine"}], clocks))
+    assert found == [
+        {**call, "at": [70, 202]},
+        {**socket, "welcomed": 102, "left": 170},
+        exact,
+        {"what": "mine"},
+    ]
+    assert list(widened_notes([call], [])) == [call]
 
 
 def report(verdict):

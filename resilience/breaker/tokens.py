@@ -7,7 +7,8 @@ A token is *optional* where it is not certain that it happened (a call of unknow
 may explain something and need not. `lonely` marks an outcome that may happen at once: no other one whose order with it could
 matter overlaps its interval.
 
-Where records were lost, nothing is told: tokens that touch such a time are left out, and the sweep begins anew after it.
+Where records were lost, nothing is told: tokens within such a time are left out, and the sweep begins anew after it. Of a decision or an
+outcome that may lie there or beside it the part beside it is kept, as something that need not have happened.
 """
 
 from __future__ import annotations
@@ -131,7 +132,7 @@ def tokens(track: Track, spec: BreakerSpec, *, polls: bool = True) -> Tokens:
             lo, hi = poll.at.lo_ns - slack, poll.at.hi_ns + slack
             found.append(Token(len(found), "P", -1, lo, hi, poll.state, failures=poll.failures))
     spots = blind_spots(track, spec)
-    shown = found if not spots else [token for token in found if not _hidden(token, spots)]
+    shown = _beside(found, spots) if spots else found
     calm = idle(found, spec)
     if calm:
         shown = [token for token in shown if token.number not in calm]
@@ -208,9 +209,38 @@ def _later(ns: int, slack: int) -> int:
     return ns if ns >= FOREVER_NS else ns + slack
 
 
-def _hidden(token: Token, spots: Sequence[Interval]) -> bool:
-    index = bisect_left(spots, token.lo_ns, key=lambda spot: spot.hi_ns)
-    return index < len(spots) and spots[index].lo_ns <= token.hi_ns
+def _beside(found: list[Token], spots: Sequence[Interval]) -> list[Token]:
+    """The tokens outside the blind spots; a decision or an outcome that reaches into one may have happened beside it."""
+    shown: list[Token] = []
+    for token in list(found):
+        pieces = _outside(token, spots)
+        if pieces == [(token.lo_ns, token.hi_ns)]:
+            shown.append(token)
+        elif token.kind in "AO":
+            for lo, hi in pieces:
+                piece = token._replace(lo_ns=lo, hi_ns=hi, optional=True, lonely=False)
+                if (lo, hi) == pieces[0]:
+                    found[token.number] = piece
+                else:
+                    piece = piece._replace(number=len(found))
+                    found.append(piece)
+                shown.append(piece)
+    return shown
+
+
+def _outside(token: Token, spots: Sequence[Interval]) -> list[tuple[int, int]]:
+    """The parts of a token's interval that lie in no blind spot."""
+    pieces: list[tuple[int, int]] = []
+    lo = token.lo_ns
+    for spot in spots[bisect_left(spots, lo, key=lambda spot: spot.hi_ns) :]:
+        if spot.lo_ns > token.hi_ns:
+            break
+        if lo < spot.lo_ns:
+            pieces.append((lo, spot.lo_ns - 1))
+        lo = spot.hi_ns + 1
+    if lo <= token.hi_ns:
+        pieces.append((lo, token.hi_ns))
+    return pieces
 
 
 def _outcome(call: CallEvidence) -> str:

@@ -87,7 +87,7 @@ def _in_pairs(reports: Sequence[Message]) -> list[Message]:
 
 def joined(earlier: Message, later: Message) -> dict[str, Any]:
     """Two successive reports of a worker as one, each of which may stand for several."""
-    n, m = earlier.get("n", 1), later.get("n", 1)
+    n, m = int(earlier.get("n", 1)), int(later.get("n", 1))
     begins = later.get("from_t", later["t"])
 
     def mean(a: float, b: float) -> float:

@@ -145,10 +145,14 @@ def _say_standing(site: Site, note: Note) -> None:
 
 
 def _say_proof(site: Site, note: Note) -> None:
-    from resilience.interpose.standing import prove
+    from resilience.interpose.looking import prove
 
-    if doubts := prove(site, note):
-        complain("the proxies are not the only way:\n" + "\n".join(f"  {doubt.text}" for doubt in doubts))
+    found = prove(site, note)
+    for doubt in found:
+        if not doubt.is_grave:
+            typer.echo(f"warning: {doubt.text}")
+    if grave := [doubt for doubt in found if doubt.is_grave]:
+        complain("the proxies are not the only way:\n" + "\n".join(f"  {doubt.text}" for doubt in grave))
         raise typer.Exit(EXIT_CODES[Verdict.INVALID])
     names = ", ".join(front.service for front in note.fronts)
     typer.echo(f"proved: every name of {names} leads to its proxy, and every connection comes through it")

@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from resilience.interpose.model import Front
 
 _LISTENS = "0A"
+_UNPASSED = "port"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +53,11 @@ class Doubt:
     service: str
     kind: str
     text: str
+
+    @property
+    def is_grave(self) -> bool:
+        """Whether it speaks against the proof; a port that nobody passes on is only told."""
+        return self.kind != _UNPASSED
 
 
 def bypasses(
@@ -113,6 +119,26 @@ def unreached(front: Front, said: Mapping[str, str]) -> tuple[Doubt, ...]:
         Doubt(front.service, "unreached", f"the proxy of {front.service} does not reach {address}: {why}")
         for address, why in said.items()
         if why
+    )
+
+
+def unpassed(front: Front, real: Iterable[View]) -> tuple[Doubt, ...]:
+    """Ports at which the dependency listens and its proxy does not: whoever calls them by name is refused."""
+    passed = {gate.port for gate in front.gates}
+    ports = {
+        each.local_port
+        for view in real
+        for each in view.sockets
+        if each.state == _LISTENS and not ipaddress.ip_address(each.local).is_loopback
+    }
+    return tuple(
+        Doubt(
+            front.service,
+            _UNPASSED,
+            f"{front.service} listens at {port} as well, where its proxy does not; if anybody calls that, name it: "
+            f"--dependency {front.service}:{port}",
+        )
+        for port in sorted(ports - passed)
     )
 
 

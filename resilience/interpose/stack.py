@@ -24,9 +24,10 @@ from faults.journal import default_state_dir
 from resilience.interpose.composing import ComposeFiles, FilesInvalid
 from resilience.interpose.engine import Member, sockets_from_here
 from resilience.interpose.journal import Note
+from resilience.interpose.looking import prove, watch_once
 from resilience.interpose.model import Front, InterposeRefused, Wanted
 from resilience.interpose.proving import Doubt, silent
-from resilience.interpose.standing import Site, apply, prepare, prove, restore, undo_notes, watch_once
+from resilience.interpose.standing import Site, apply, prepare, restore, undo_notes
 from resilience.lab.probing import probing_session, read_json
 from resilience.lab.system import ContainerPoint, Instance, ProxyPoint, StackError, System
 
@@ -147,13 +148,17 @@ class InterposedStack:
         counted = await self._counters()
         for front in note.fronts:
             self._collect(silent(front, self._counted, counted))
-        return tuple(doubt.text for doubt in self._found.values())
+        return tuple(doubt.text for doubt in self._found.values() if doubt.is_grave)
 
     def _collect(self, doubts: Sequence[Doubt]) -> None:
         for doubt in doubts:
-            if doubt.text not in self._found:
+            if doubt.text in self._found:
+                continue
+            if not doubt.is_grave:
+                log.warning("%s", doubt.text)
+            else:
                 log.warning("this run will be invalid: %s", doubt.text)
-                self._found[doubt.text] = doubt
+            self._found[doubt.text] = doubt
 
     async def _watch(self) -> None:
         """Look at the connections once a second, where this host's kernel shows them; else the first and last look are all."""

@@ -25,8 +25,9 @@ import pytest
 from resilience.interpose.composing import ComposeFiles, compose_files
 from resilience.interpose.engine import sockets_from_here
 from resilience.interpose.journal import Note, read_note, read_notes
+from resilience.interpose.looking import prove
 from resilience.interpose.model import InterposeRefused, Wanted
-from resilience.interpose.standing import Site, apply, prepare, prove, restore
+from resilience.interpose.standing import Site, apply, prepare, restore
 
 pytestmark = [pytest.mark.external, pytest.mark.timeout(240)]
 
@@ -116,25 +117,23 @@ def place(require: Callable[[str], str], tmp_path: Path, request: pytest.Fixture
     site = Site.open(environ, state_dir)
     engine = docker.DockerClient(base_url=site.engine.address, timeout=30)
     project = f"interpose-test-{secrets.token_hex(3)}"
-    before = inventory(engine)
     try:
         yield Place(site, engine, project, compose, environ)
     finally:
         site.engine.remove_looks(project)
         site.engine.remove_project(project)
         site.engine.close()
-        left = inventory(engine)
+        left = inventory(engine, project)
         engine.close()
-    assert left == before
+    assert left == []
 
 
-def inventory(engine: docker.DockerClient) -> dict[str, set[str]]:
-    """Every container, network and volume that the engine knows."""
-    return {
-        "containers": {c.id for c in engine.containers.list(all=True)},
-        "networks": {n.id for n in engine.networks.list()},
-        "volumes": {v.id for v in engine.volumes.list()},
-    }
+def inventory(engine: docker.DockerClient, project: str) -> list[str]:
+    """Every container, network and volume of the project, ours that looked into it included."""
+    wanted = {"label": f"com.docker.compose.project={project}"}
+    looks = engine.containers.list(all=True, filters={"label": f"io.chaos-spike.look={project}"})
+    found = [*engine.containers.list(all=True, filters=wanted), *looks, *engine.networks.list(filters=wanted)]
+    return [each.id for each in (*found, *engine.volumes.list(filters=wanted))]
 
 
 def counters(note: Note) -> dict[str, int]:

@@ -218,10 +218,14 @@ class Journal:
 
     def retire(self, copy_to: Path | None) -> bool:
         """Copy the journal into `copy_to`, and archive it if nothing in it is live; return whether it was archived."""
+        if copy_to is not None:
+            try:
+                shutil.copyfile(self.path, copy_to / COPY_NAME)
+            except shutil.SameFileError:
+                pass
+            except OSError as error:  # such as a full disk where the record is: no reason to leave anything to a sweep
+                _log.warning("the journal %s could not be copied to %s: %s", self.path, copy_to, error)
         try:
-            if copy_to is not None:
-                with contextlib.suppress(shutil.SameFileError):
-                    shutil.copyfile(self.path, copy_to / COPY_NAME)
             if live_intents(self.records()):
                 return False
         except OSError as error:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from resilience.cli.scenarios import fail_usage
+from resilience.cli.terminal import complain
 from resilience.plan import LoadedPlan
 
 if TYPE_CHECKING:  # imported when it runs: `--help` stays fast
@@ -17,11 +18,11 @@ if TYPE_CHECKING:  # imported when it runs: `--help` stays fast
 
 def interposed_stack(loaded: LoadedPlan) -> InterposedStack | None:
     """The stack of a plan with `system: {compose: ...}`; `None` for any other plan."""
-    from resilience.interpose.stack import InterposedStack
-
     system = loaded.plan.system
     if system is None:
         return None
+    from resilience.interpose.stack import InterposedStack
+
     return InterposedStack(
         _files(loaded),
         _wanted(loaded),
@@ -32,17 +33,27 @@ def interposed_stack(loaded: LoadedPlan) -> InterposedStack | None:
 
 
 def check_interposable(loaded: LoadedPlan) -> None:
-    """Exit with 2, the reasons and the ways out where the plan's services cannot be interposed; nothing is changed."""
-    if loaded.plan.system is None:
-        return
+    """Exit with 2, the reasons and the ways out where the plan's services cannot be interposed; nothing is changed.
+
+    What a dead run has left interposed is put back first, whatever the plan is about.
+    """
     from faults.journal import default_state_dir
+
+    state_dir = default_state_dir()
+    if loaded.plan.system is None and not any((state_dir / "interposed").glob("*.json")):
+        return  # Docker's client takes a while to import
     from resilience.interpose.composing import FilesInvalid
     from resilience.interpose.model import InterposeRefused
     from resilience.interpose.standing import Site, prepare, undo_notes
     from resilience.lab.system import StackError
 
-    state_dir = default_state_dir()
-    undo_notes(os.environ, state_dir, all_of_them=False)
+    for each in undo_notes(os.environ, state_dir, all_of_them=False):
+        if each.error is not None:
+            complain(
+                f"compose project {each.project} was left interposed and cannot be put back: {each.error}"
+            )
+    if loaded.plan.system is None:
+        return
     try:
         site = Site.open(os.environ, state_dir)
     except StackError:

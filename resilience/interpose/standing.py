@@ -247,7 +247,7 @@ def _restart_callers(
 def _wait(site: Site, project: str, services: Sequence[str]) -> None:
     """Until these services serve; StackError for one that ended, or is not healthy in time."""
     engine = site.engine
-    limit_s = float(os.environ.get(UP_VARIABLE) or _UP_S)
+    limit_s = _limit_s(site.composer.environ)
     deadline = time.monotonic() + limit_s
     while True:
         members = [each for each in engine.members(project) if each.service in services]
@@ -266,6 +266,14 @@ def _wait(site: Site, project: str, services: Sequence[str]) -> None:
             raise StackError(f"{bad[0].service} {what}; its last log lines:\n{engine.last_words(bad[0])}")
         if site.composer.stop.wait(_POLL_S):
             raise StackError("stopped")
+
+
+def _limit_s(environ: Mapping[str, str]) -> float:
+    text = environ.get(UP_VARIABLE) or str(_UP_S)
+    try:
+        return float(text)
+    except ValueError:
+        raise StackError(f"{UP_VARIABLE}={text!r} is no number of seconds") from None
 
 
 def restore(site: Site, note: Note) -> None:

@@ -119,7 +119,7 @@ def test_interpose_lab_without_toxiproxy_serves_through_its_proxies(site: Site, 
     try:
         (front,) = (each for each in site.engine.containers(project) if each.service == "haproxy")
         base = f"http://127.0.0.1:{front.ports['8080/tcp']}"
-        deadline = time.monotonic() + 40
+        deadline = time.monotonic() + 90
         while True:
             try:
                 quote = ask(f"{base}/api/quote/1001")

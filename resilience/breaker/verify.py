@@ -10,7 +10,7 @@ ideal in everything at once, a library with several deviations would only be ine
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import TypeAlias
 
@@ -45,13 +45,17 @@ def verify(
     """Judge every (breaker, instance, boot) of a history; see BreakerReport for what comes back.
 
     `required` names the rules that must be settled for the verdict to be "pass"; a name that is no rule is a
-    ValueError. The history need not be in order, and is iterated over several times: one that is not to be held in memory reads its
-    source anew each time. More than `most` observations are judged in stretches (see `stretches`). With `strict`, the dialect's declared deviations fail. Times in
-    the report count from `origin_ns`, by default the first observation.
+    ValueError. With `strict`, the dialect's declared deviations fail. Times in the report count from `origin_ns`, by default the
+    first observation.
+
+    The history need not be in order. It is iterated over twice: one that is not to be held in memory reads its source anew each
+    time; an iterator, which could not, is kept. More than `most` observations are judged in stretches (see `stretches`).
     """
     needed = frozenset(required)
     if unknown := needed - {rule.id for rule in rules}:
         raise ValueError(f"no such rule: {', '.join(sorted(unknown, key=rule_order))}")
+    if isinstance(history, Iterator):
+        history = list(history)
     around = survey(history)
     if origin_ns is None:
         origin_ns = around.origin_ns if around.origin_ns < FOREVER_NS else 0

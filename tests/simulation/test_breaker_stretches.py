@@ -137,6 +137,13 @@ def test_breaker_stretches_remember_what_was_lost() -> None:
     assert "truncated" in instance.rules["R2"].reason
 
 
+def test_breaker_history_that_can_be_read_once_is_judged_like_any_other() -> None:
+    """A generator is not taken for an empty history."""
+    report = verify((entry for entry in episode()), SPEC)
+    assert outline(report) == outline(verify(episode(), SPEC))
+    assert report.instances
+
+
 def test_breaker_stretches_keep_memory_from_growing() -> None:
     """Four times as long a history, read from its source, takes hardly more memory."""
     once = episode()

@@ -297,7 +297,15 @@ class _Breaker:
         yield from self._press(GOOD, self._wait_ns())
 
     def stale(self, kind: str) -> Script[None]:
-        """A call that is begun while closed and ends while half-open, with a probe under way."""
+        """A call that is begun while closed and ends while half-open, with a probe under way; again if it came too late to tell."""
+        for crossing in range(_CROSSINGS):
+            if crossing and not (yield from self.ready()):
+                return
+            if (yield from self._span(kind)) or self.never_opened:
+                return
+
+    def _span(self, kind: str) -> Script[bool]:
+        """Whether what followed tells that the late outcome changed nothing, where it should not."""
         begun = yield Now()
         slow = yield Send(Answer(kind, self._span_ns))
         yield Rest(10 * NS_PER_MS)
@@ -307,10 +315,13 @@ class _Breaker:
         probe = yield Send(Answer("ok", max(left_ns, 0) + 150 * NS_PER_MS))
         yield Ended(slow)
         yield Rest(30 * NS_PER_MS)
-        yield from _call(GOOD)
+        beside = yield from _call(GOOD)
         yield Ended(probe)
-        yield from _call(BAD if kind == "ok" else GOOD)
+        after = yield from _call(BAD if kind == "ok" else GOOD)
         yield from _calls(GOOD, 2)
+        if self._spec.stale != "ignored" or self._spec.permitted != 1:
+            return True
+        return beside.rejected if kind == "ok" else after.arrived
 
     def cancelled(self) -> Script[None]:
         """A caller goes away one failure before the threshold; then the caller of a probe does: there must be a way on."""

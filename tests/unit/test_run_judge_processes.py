@@ -57,6 +57,16 @@ def test_fault_on_a_gateway_shows_in_what_is_seen_of_it(
     assert found["verdict"] == verdict, found["reason"]
 
 
+@pytest.mark.parametrize(("action", "verdict"), [("restart", "pass"), ("kill", "unknown")])
+def test_restart_is_over_when_it_has_gone_in(tmp_path: Path, action: str, verdict: str) -> None:
+    """Three of the four seconds that were planned are enough for a restart; what is killed was to be away that long."""
+    steps = (("injected", 12.0), ("healed", 15.0), ("verified", 15.1))
+    found = judge_record(
+        record(tmp_path / "run", plan=plan(f"process: postgres, {action}: true"), steps=steps)
+    )
+    assert found["verdict"] == verdict, found["reason"]
+
+
 @pytest.mark.parametrize("reason", ["completed", "setup_failed", "unhealed"])
 def test_run_whose_engine_went_away_is_invalid(tmp_path: Path, reason: str) -> None:
     """Also where a fault could not be put in, or not be taken out in time, and where what was expected is broken."""

@@ -54,22 +54,39 @@ def judged_by_clocks(
     coarse = [clock for clock in clocks if clock.width_ns > COARSE_NS]
     if not coarse:
         return report
-    exact = {(i.breaker, i.instance, i.boot): i.rules for i in judge(()).instances}
     why = "; ".join(map(str, coarse))
+    try:
+        exact = {(i.breaker, i.instance, i.boot): i.rules for i in judge(()).instances}
+    except ValueError:
+        exact = (
+            None  # a clock went back while a call was under way: taken for exact, it ended before it began
+        )
     return replace(
         report,
         instances=tuple(
-            _said(instance, exact.get((instance.breaker, instance.instance, instance.boot), {}), why)
+            _said(
+                instance,
+                why,
+                None
+                if exact is None
+                else exact.get((instance.breaker, instance.instance, instance.boot), {}),
+            )
             for instance in report.instances
         ),
     )
 
 
-def _said(instance: InstanceReport, exact: dict[str, RuleVerdict], why: str) -> InstanceReport:
+def _said(instance: InstanceReport, why: str, exact: Mapping[str, RuleVerdict] | None) -> InstanceReport:
+    def blamed(name: str, rule: RuleVerdict) -> bool:
+        if rule.verdict is not Verdict.UNKNOWN:
+            return False
+        if exact is None:
+            # Nobody can tell what exact stamps would have settled; that there was something to settle.
+            return rule.exercised + rule.unsettled > 0
+        return name in exact and exact[name].verdict is not Verdict.UNKNOWN
+
     rules = {
-        name: replace(rule, reason=f"undecidable: {why}")
-        if rule.verdict is Verdict.UNKNOWN and name in exact and exact[name].verdict is not Verdict.UNKNOWN
-        else rule
+        name: replace(rule, reason=f"undecidable: {why}") if blamed(name, rule) else rule
         for name, rule in instance.rules.items()
     }
     return replace(instance, rules=rules)

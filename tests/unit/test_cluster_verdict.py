@@ -61,9 +61,11 @@ def test_notes_are_as_wide_as_the_clock_of_their_own_worker():
     assert list(widened_notes([call], [])) == [call]
 
 
-def report(verdict):
+def report(verdict, unsettled=0):
     """A report of one rule."""
-    rule = RuleVerdict("R4", "opens", verdict, "too coarse" if verdict is Verdict.UNKNOWN else "")
+    rule = RuleVerdict(
+        "R4", "opens", verdict, "too coarse" if verdict is Verdict.UNKNOWN else "", unsettled=unsettled
+    )
     return BreakerReport((InstanceReport("b", "a", None, (), {"R4": rule}),), {}, strict=False, origin_ns=0)
 
 
@@ -75,6 +77,20 @@ def test_rules_that_a_clock_leaves_open_name_it(settled):
     reason = found.instances[0].rules["R4"].reason
     assert reason == f"undecidable: {clock}"
     assert "worker 1 (tcp://b:1 on b) is known within 300.0 ms only, and jumped" in reason
+
+
+@pytest.mark.parametrize("unsettled", [0, 3])
+def test_rules_name_a_clock_whose_stamps_contradict_each_other(unsettled):
+    """A call that ends before it begins: what exact stamps would settle nobody knows; rules with nothing to settle are left alone."""
+
+    def judge(errors):
+        if not errors:
+            raise ValueError("interval ends before it begins")
+        return report(Verdict.UNKNOWN, unsettled)
+
+    clock = WorkerClock(1, "b", 0, (-300 * MS, 0), 1)
+    reason = judged_by_clocks(judge, [clock]).instances[0].rules["R4"].reason
+    assert reason == (f"undecidable: {clock}" if unsettled else "too coarse")
 
 
 def test_rules_that_are_open_anyway_do_not_blame_a_clock():

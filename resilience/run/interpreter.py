@@ -183,6 +183,7 @@ class _Run:
         for text in await doubts_of(self.stack):
             self._tell("doubt", text=redact(text))
         self._tell("stack", state="stopping")
+        self._guarded(self.recorder.flush)  # nobody ticks any more while a stack goes down
         try:
             await self.stack.down()
         except Exception as error:  # noqa: BLE001 - a stack that did not go down is never a pass

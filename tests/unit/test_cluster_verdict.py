@@ -10,6 +10,8 @@ from resilience.breaker.wire import from_record
 from resilience.cli.clusters import check_cluster
 from resilience.cli.place import Place, StackKind
 from resilience.cli.words import Words
+from resilience.load import cluster_host
+from resilience.load.cluster import rest_s
 from resilience.metrics.clocks import WorkerClock, clock_notes, worker_clocks
 from resilience.metrics.fold import LoadTable
 from resilience.metrics.validity import judge_validity
@@ -168,6 +170,13 @@ def test_validity_counts_the_doubt_of_clocks_to_the_spread_of_a_herd():
         ]
         reasons = judge_validity(LoadTable(), {}, [*ends, *clocks], ()).reasons
         assert any("herd" in reason for reason in reasons) is not valid
+
+
+def test_many_stripes_are_asked_less_often_and_within_their_lease():
+    """A few at once, two hundred every five seconds or so, thousands before their lease is over."""
+    assert rest_s(2) == rest_s(40) == 0.0
+    assert rest_s(200) == pytest.approx(4.0)
+    assert rest_s(4_096) < cluster_host.LEASE_S - 1
 
 
 @pytest.mark.parametrize(

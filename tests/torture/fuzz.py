@@ -5,6 +5,8 @@ coverage. The proxy is a process of its own, in an empty folder, with a token: a
 traceback and not the token, and its folder must be empty.
 """
 
+# ruff: noqa: T201 - it takes minutes, and says where it is
+
 from __future__ import annotations
 
 import contextlib
@@ -58,6 +60,7 @@ def run_fuzz(count: int, number: int) -> dict[str, Any]:
             for name, read in READERS.items():
                 wanted = max(1, round(count * SHARES[name]))
                 thrown[name], slowest[name] = _throw(name, read, wanted, number, deeds, problems)
+                print(f"{name}: {thrown[name]} inputs, slowest {slowest[name]:.3f} s", flush=True)
             problems += sorted(set(deeds.found))
             problems += [f"a file appeared: {path}" for path in Path().iterdir()]
         for name, throw in (("control-api", _throw_at_api), ("data-port", _throw_at_port)):
@@ -65,6 +68,7 @@ def run_fuzz(count: int, number: int) -> dict[str, Any]:
             try:
                 slowest[name] = _at_server(throw, wanted, number, Path(folder))
                 thrown[name] = wanted
+                print(f"{name}: {wanted} inputs, slowest {slowest[name]:.3f} s", flush=True)
             except Exception as error:  # noqa: BLE001 - it is what we are looking for
                 problems.append(f"{name}: {type(error).__name__}: {str(error)[-1500:]}")
         guided = _guided(max(1, count // 20), number, Path(folder), problems)

@@ -206,8 +206,14 @@ def _fill_event_log(folder: Path, process: subprocess.Popen[bytes]) -> None:
         host, _, port = made["listen"].rpartition(":")
         while not _call(admin_url, "GET", "/events?since=1")["dropped"]:
             for _ in range(50):
-                with socket.create_connection((host, int(port)), timeout=10):
-                    upstream.accept()[0].close()
+                with socket.create_connection((host, int(port)), timeout=10) as caller:
+                    served = upstream.accept()[0]
+                    with served:
+                        # Events of connections that carried something hold larger numbers, which take room of their own.
+                        for giver, taker in ((caller, served), (served, caller)):
+                            giver.sendall(bytes(1000))
+                            while len(taker.recv(1000, socket.MSG_PEEK)) < 1000:
+                                time.sleep(0.001)
         _call(admin_url, "DELETE", "/proxies/fill")
 
 

@@ -98,7 +98,7 @@ def lab_without_toxiproxy(folder: Path, image: str) -> Path:
         service.pop("build", None)
         service["image"] = service["image"].replace("${CHAOS_SPIKE_IMAGE_LAB:-chaos-spike-lab:latest}", image)
         service["volumes"] = [v.replace("./", f"{compose_folder()}/") for v in service.get("volumes", ())]
-        service["healthcheck"]["interval"] = "1s"
+        service["healthcheck"] |= {"interval": "1s", "retries": 60}
     file = folder / "docker-compose.yml"
     file.write_text(json.dumps({"services": services, "networks": model["networks"]}))
     return file

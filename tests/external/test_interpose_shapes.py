@@ -192,7 +192,6 @@ def test_interpose_shape_is_proved_carries_its_calls_and_is_put_back(
     assert read_notes(place.site.state_dir) == ()
 
 
-@pytest.mark.parametrize("place", [0, 1], indirect=True, ids=["first", "second"])
 def test_interpose_running_project_finds_a_bypass_and_is_put_back_exactly(place: Place) -> None:
     """A named container with its port, data and healthcheck: kept; a call to an address instead of a name: found, exit 3."""
     place.compose_up("named.yml")
@@ -218,6 +217,7 @@ def test_interpose_running_project_finds_a_bypass_and_is_put_back_exactly(place:
     assert place.container("db").exec_run(["redis-cli", "get", "kept"]).output.strip() == b"yes"
 
 
+@pytest.mark.parametrize("place", [1], indirect=True, ids=["the-other-compose"])
 def test_interpose_killed_half_way_is_put_back_by_undo(place: Place) -> None:
     """SIGKILL between the removal of the dependency and the end: `undo` finds the note, and the project is as it was."""
     place.compose_up("named.yml")

@@ -154,7 +154,9 @@ class _Picture:
         base = self._top + height
         filled = "".join(self._steps(starts, bin_s, good, base, height / peak))
         line = "".join(self._steps(starts, bin_s, offered, base, height / peak))
-        self._parts.append(f'<path d="M{LEFT} {base:.1f}{filled}L{WIDTH - RIGHT} {base:.1f}Z" class="good"/>')
+        # Down where the figures end, which of a run that goes on is not the end of the picture.
+        end = self._x(starts[-1] + bin_s) if starts else LEFT
+        self._parts.append(f'<path d="M{LEFT} {base:.1f}{filled}L{end:.1f} {base:.1f}Z" class="good"/>')
         self._parts.append(f'<path d="M{LEFT} {base:.1f}{line}" class="offered"/>')
         self._top = base + GAP
 

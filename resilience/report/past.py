@@ -29,7 +29,6 @@ def past_of(runs: Sequence[StoredRun], last: StoredRun) -> Past:
     shown = alike(runs, last)[-SHOWN:]
     reference = nights[: max(0, len(nights) - RECENT)][-MOST_REFERENCE:]
     trends = {trend.name: trend for trend in night.trends}
-    newest = nights[-1] if nights else last
     sentence, notes = night.note, []
     if night.state != "too few":
         sentence = f"the last {RECENT} runs against {night.reference_nights} before them"
@@ -46,7 +45,8 @@ def past_of(runs: Sequence[StoredRun], last: StoredRun) -> Past:
         sentence=sentence,
         notes=tuple(notes),
         figures=tuple(
-            _figure(figure, shown, reference, trends.get(figure.name)) for figure in newest.figures
+            _figure(figure, shown, reference, trends.get(figure.name))
+            for figure in (nights[-1].figures if nights else ())
         ),
     )
 

@@ -65,6 +65,12 @@ def test_past_of_an_invalid_run_is_without_it_and_says_so() -> None:
     assert "this run is not among them: it is invalid, and measured nothing" in past.notes
 
 
+def test_past_without_a_run_that_measured_anything_shows_no_figures() -> None:
+    """What an invalid run read off its clocks is no figure."""
+    run = night(0, 99.0, verdict="invalid")
+    assert past_of([run], run).figures == ()
+
+
 def test_past_of_a_first_run_has_its_figures() -> None:
     """Nothing to compare with is said, not hidden."""
     run = night(0, 10.0)

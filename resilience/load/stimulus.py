@@ -288,9 +288,10 @@ class _Breaker:
 
     def late(self, kind: str) -> Script[None]:
         """A call that is begun while closed and ends, one way or the other, while open; then traffic across the wait."""
-        # Begun just before the last failure: the longer it outlasts the opening, the surer it is what it changed.
+        # Begun just before the last failure: the longer it outlasts the opening, the surer it is what it changed; but the wait
+        # must not be over by then, on a busy machine either.
         yield from _calls(BAD, self._trip.opening - 1)
-        slow = yield Send(Answer(kind, self._slow_ns))
+        slow = yield Send(Answer(kind, min(self._slow_ns, self._wait_ns() * 6 // 10)))
         yield Rest(APART_NS)
         yield from self._open(1)
         yield Ended(slow)

@@ -39,6 +39,7 @@ HELD = {
     "docs/plan.md": "tests/unit/test_plan_docs.py",
     "docs/proxy.md": "tests/integration/test_docs_pages.py",
     "docs/pytest.md": "tests/integration/test_docs_pages.py",
+    "docs/cluster.md": "tests/integration/test_cluster_run.py",
     "docs/scale.md": "tests/integration/test_cluster_run.py",
     "docs/safety.md": "tests/integration/test_docs_pages.py",
     "docs/examples/pytest/README.md": "tests/external/test_plugin_wheel.py",

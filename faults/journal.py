@@ -223,7 +223,9 @@ class Journal:
                 shutil.copyfile(self.path, copy_to / COPY_NAME)
             except shutil.SameFileError:
                 pass
-            except OSError as error:  # such as a full disk where the record is: no reason to leave anything to a sweep
+            except (
+                OSError
+            ) as error:  # such as a full disk where the record is: no reason to leave anything to a sweep
                 _log.warning("the journal %s could not be copied to %s: %s", self.path, copy_to, error)
         try:
             if live_intents(self.records()):

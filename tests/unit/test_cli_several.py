@@ -176,7 +176,11 @@ def test_target_auto_takes_only_a_service_that_allows_it(monkeypatch: pytest.Mon
         (["--target", "http://127.0.0.1:9"], 2, "nothing says where the Toxiproxy"),
         (["breaker", "breaker", "--jobs", "2", "--stack", "compose"], 2, "--jobs runs each plan"),
         (["--stack", "external"], 2, "say with --target"),
-        (["conformance", "--stack", "compose"], 2, "plays the dependency itself, which containers do not reach"),
+        (
+            ["conformance", "--stack", "compose"],
+            2,
+            "plays the dependency itself, which containers do not reach",
+        ),
     ],
 )
 def test_target_that_cannot_be_is_one_message(

@@ -51,7 +51,7 @@ test-all: test ## Also what takes long, and what needs Docker, Shopify's Toxipro
 	$(BIN)/python -m pytest -q -m scenario tests/e2e -k '$(SHORT_SCENARIOS)' || $(RETRY)
 
 test-scenarios: $(VENV)/.dev ## Each built-in plan on the lab as it is and on the lab that breaks its promise: three quarters of an hour
-	$(BIN)/python -m pytest -q -m scenario tests/e2e
+	$(BIN)/python -m pytest -q -m scenario tests/e2e tests/external
 
 lint: $(VENV)/.dev ## ruff, formatting, mypy --strict
 	$(BIN)/ruff check .

@@ -138,6 +138,7 @@ def cores_of(events: list[dict[str, Any]], process: str, fault: str) -> float:
     return (after - before) / ((last[0] - first[1]) / S) if len(during) > 1 else 0.0
 
 
+@pytest.mark.scenario  # six lives of a compose lab at worst: beside the rest it would take a fifth of the time
 def test_either_toxiproxy_gives_the_same_verdict(engine: docker.DockerClient, tmp_path: Path) -> None:
     """One plan, Shopify's server and ours: the same expectations held, the same fault in and out, the same kind of breaker's path."""
     found = {}

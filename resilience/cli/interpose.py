@@ -88,8 +88,8 @@ def _wanted(text: str) -> Wanted:
 
 
 def _apply(site: Site, prepared: Prepared) -> Note:
-    """Do it; a signal on the way puts everything back."""
-    from resilience.interpose.journal import write_note
+    """Do it; a signal on the way puts everything back, and what it could not put back is said."""
+    from resilience.interpose.journal import read_note, write_note
     from resilience.interpose.standing import apply
 
     received = 0
@@ -107,7 +107,14 @@ def _apply(site: Site, prepared: Prepared) -> Note:
         note = apply(site, prepared).kept_by_nobody()
         write_note(site.state_dir, note)
     except KeyboardInterrupt:
-        complain("stopped, and everything was put back")
+        # Its note is forgotten when all of it is back, not before.
+        project = str(prepared.files.project)
+        if read_note(site.state_dir, project) is None:
+            complain("stopped, and everything was put back")
+        else:
+            complain(
+                f"stopped; {project} is still interposed, in part at least. Put it back: chaos-spike undo"
+            )
         raise typer.Exit(128 + received) from None
     finally:
         for each, handler in former.items():

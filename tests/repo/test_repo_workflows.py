@@ -130,6 +130,30 @@ def test_workflow_carries_the_history_on_and_merges_what_was_saved_meanwhile(tmp
         }
 
 
+def test_workflow_takes_no_history_for_another_whose_name_it_begins() -> None:
+    """The cache gives the newest key that begins with what is asked for: `checkout` must not be carried on from `checkout-staging`."""
+    caches = [
+        step["with"]
+        for job in jobs(ROOT / ".github/workflows/chaos.yml")
+        for step in job["steps"]
+        if step.get("uses", "").startswith("actions/cache/")
+    ]
+
+    def named(text: str, history: str) -> str:
+        return text.replace("${{ inputs.history }}", history).strip()
+
+    keys = [
+        named(cache["key"], other)
+        for cache in caches
+        for other in ("checkout-staging", "checkout-7", "checkout2")
+    ]
+    asked = [named(cache["restore-keys"], "checkout") for cache in caches if "restore-keys" in cache]
+    assert len(asked) == 2
+    assert not [(key, prefix) for key in keys for prefix in asked if key.startswith(prefix)]
+    for prefix in asked:
+        assert all(named(cache["key"], "checkout").startswith(prefix) for cache in caches)
+
+
 def night(name: str) -> StoredRun:
     """A run of a history."""
     return StoredRun(

@@ -143,7 +143,7 @@ def unpassed(front: Front, real: Iterable[View]) -> tuple[Doubt, ...]:
 
 
 def silent(front: Front, before: Mapping[str, int], after: Mapping[str, int]) -> tuple[Doubt, ...]:
-    """A dependency whose first port nothing passed between two readings of its taps' counters."""
+    """A dependency whose first port nothing passed between two readings of what had passed it."""
     name = front.gates[0].name
     if after.get(name, 0) > before.get(name, 0):
         return ()

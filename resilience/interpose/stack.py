@@ -22,13 +22,14 @@ import aiohttp
 
 from faults.journal import default_state_dir
 from resilience.interpose.composing import ComposeFiles, FilesInvalid
+from resilience.interpose.counting import passed
 from resilience.interpose.engine import Member, sockets_from_here
 from resilience.interpose.journal import Note
 from resilience.interpose.looking import prove, watch_once
 from resilience.interpose.model import Front, InterposeRefused, Wanted
 from resilience.interpose.proving import Doubt, silent
 from resilience.interpose.standing import Site, apply, prepare, restore, undo_notes
-from resilience.lab.probing import probing_session, read_json
+from resilience.lab.probing import probing_session
 from resilience.lab.system import ContainerPoint, Instance, ProxyPoint, StackError, System
 
 log = logging.getLogger("chaos_spike.interpose")
@@ -96,7 +97,7 @@ class InterposedStack:
         await self._ready()
         system = await self._system(site, self._note)
         self._collect(await asyncio.to_thread(prove, site, self._note))
-        self._counted = await self._counters()
+        self._counted = await passed(self._note.fronts)
         self._watching = asyncio.create_task(self._watch())
         return system
 
@@ -145,7 +146,7 @@ class InterposedStack:
         if site is None or note is None:
             return ()
         self._collect(await asyncio.to_thread(prove, site, note))
-        counted = await self._counters()
+        counted = await passed(note.fronts)
         for front in note.fronts:
             self._collect(silent(front, self._counted, counted))
         return tuple(doubt.text for doubt in self._found.values() if doubt.is_grave)
@@ -199,16 +200,6 @@ class InterposedStack:
                     said = str(error) or type(error).__name__
                 await asyncio.sleep(_ASK_EACH_S)
         raise StackError(f"the system was not ready within {self._within_s:g} s: {self._ready_url}: {said}")
-
-    async def _counters(self) -> dict[str, int]:
-        """How many records each tap has made."""
-        found: dict[str, int] = {}
-        assert self._note is not None
-        async with probing_session() as session:
-            for front in self._note.fronts:
-                for name, tap in (await read_json(session, f"{_tap_url(front)}/taps") or {}).items():
-                    found[name] = int(tap["next_seq"])
-        return found
 
     async def _system(self, site: Site, note: Note) -> System:
         members = await asyncio.to_thread(site.engine.members, note.project)

@@ -10,6 +10,10 @@ import pytest
 
 from faults.proxy.front import Point, main, parse_point, serve_front
 from faults.toxiproxy import ToxiproxyClient
+from resilience.interpose.counting import passed
+from resilience.interpose.model import Front, Gate
+from resilience.interpose.proving import silent
+from resilience.lab.system import StackError
 
 pytestmark = pytest.mark.integration
 
@@ -59,6 +63,30 @@ async def test_front_passes_records_is_cut_off_and_comes_back(dependency: str) -
             assert await said(port) == b"hello\n"
     finally:
         await front.close()
+
+
+async def test_passed_counts_what_goes_over_a_connection_of_before(dependency: str) -> None:
+    """A pool that was filled before the load is no unused proxy; one that nothing goes over is."""
+    points = [Point("db", 0, dependency)]
+    server = await serve_front(points, host="127.0.0.1", admin_port=0, tap_port=0, listen_host="127.0.0.1")
+    admin, tap = (int(url.rpartition(":")[2]) for url in (server.proxies.admin_url, server.taps.control_url))
+    front = Front("db", "db--real", "chaos-db", ("db",), (Gate("db", 5432, "tcp", None),), (), (), admin, tap)
+    try:
+        host, _, port = server.taps.addresses()["db"].rpartition(":")
+        reader, writer = await asyncio.open_connection(host, int(port))
+        writer.write(b"pooled\n")
+        assert await asyncio.wait_for(reader.readline(), 10) == b"pooled\n"
+        before = await passed([front])
+        assert silent(front, before, await passed([front]))[0].kind == "silent"
+        writer.write(b"used\n")
+        assert await asyncio.wait_for(reader.readline(), 10) == b"used\n"
+        assert silent(front, before, await passed([front])) == ()
+        writer.close()
+        await writer.wait_closed()
+    finally:
+        await server.close()
+    with pytest.raises(StackError, match="the tap of db does not tell"):
+        await passed([front])
 
 
 def test_front_reads_its_points() -> None:

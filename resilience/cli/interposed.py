@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from resilience.cli.scenarios import fail_usage
 from resilience.cli.terminal import complain
 from resilience.plan import LoadedPlan
+from resilience.plan.problems import nearest
 
 if TYPE_CHECKING:  # imported when it runs: `--help` stays fast
     from resilience.interpose.composing import ComposeFiles
@@ -44,6 +46,7 @@ def check_interposable(loaded: LoadedPlan) -> None:
         return  # Docker's client takes a while to import
     from resilience.interpose.composing import FilesInvalid
     from resilience.interpose.model import InterposeRefused
+    from resilience.interpose.reading import services_of
     from resilience.interpose.standing import Site, prepare, undo_notes
     from resilience.lab.system import StackError
 
@@ -59,7 +62,7 @@ def check_interposable(loaded: LoadedPlan) -> None:
     except StackError:
         return  # a matter of the machine, not of the plan: the run says so, and ends with 6
     try:
-        prepare(site, _files(loaded), _wanted(loaded))
+        _check_services(loaded, services_of(prepare(site, _files(loaded), _wanted(loaded)).model))
     except FilesInvalid as error:
         fail_usage(f"{loaded.source}: {error}")
     except InterposeRefused as error:
@@ -68,6 +71,19 @@ def check_interposable(loaded: LoadedPlan) -> None:
         return
     finally:
         site.engine.close()
+
+
+def _check_services(loaded: LoadedPlan, known: Collection[str]) -> None:
+    """Exit with 2 where the plan faults or watches a service that its files do not have: the run would find out when all of it is up."""
+    plan = loaded.plan
+    assert plan.system is not None  # the caller has looked
+    named = [("system.watch", name) for name in plan.system.watch]
+    named += [(f"the fault {fault.id!r}", fault.container) for fault in plan.faults if fault.container]
+    unknown = [
+        f"{where}: no service {name!r}{nearest(name, known)}" for where, name in named if name not in known
+    ]
+    if unknown:
+        fail_usage("\n".join(f"{loaded.source}: {each}" for each in unknown))
 
 
 def _files(loaded: LoadedPlan) -> ComposeFiles:

@@ -1,4 +1,4 @@
-"""What `chaos-spike interpose --up` says when a signal stops it."""
+"""What `chaos-spike interpose --up` says when a signal stops it, and which plans of compose files are refused before anything starts."""
 
 from __future__ import annotations
 
@@ -11,9 +11,11 @@ import pytest
 import typer
 
 from resilience.cli.interpose import _apply
+from resilience.cli.interposed import check_interposable
 from resilience.interpose import standing
 from resilience.interpose.composing import ComposeFiles
 from resilience.interpose.journal import Note, write_note
+from resilience.plan import load_text
 
 FILES = ComposeFiles((Path("docker-compose.yml"),), "shop")
 NOTE = Note(
@@ -43,3 +45,58 @@ def test_interpose_stopped_says_put_back_only_where_it_is(
     said = capsys.readouterr().err
     assert told in said
     assert ("everything was put back" in said) is not left
+
+
+PLAN = """
+version: 1
+name: shop
+system:
+  compose: {files: [docker-compose.yml]}
+  ready: {url: "http://127.0.0.1:8080/health"}
+  watch: [WATCHED]
+proxies:
+  db: {service: postgres}
+phases: [{name: spike, duration: 10s}]
+load:
+  quotes: {http: {url: "/quote"}, rate: {default: 5/s}}
+faults:
+  - {id: frozen, container: FAULTED, pause: true, start: spike+1s, duration: 2s}
+expect:
+  answered: {load: quotes, phase: spike, errors: "< 5%"}
+allow: {services: [db, FAULTED]}
+"""
+
+
+@pytest.mark.parametrize(
+    ("watched", "faulted", "said"),
+    [
+        ("web", "postgres", None),
+        ("web", "postgre", "the fault 'frozen': no service 'postgre'; did you mean 'postgres'?"),
+        ("web", "db", "the fault 'frozen': no service 'db'"),
+        ("wbe", "postgres", "system.watch: no service 'wbe'; did you mean 'web'?"),
+    ],
+)
+def test_plan_of_compose_files_names_services_that_they_have(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    watched: str,
+    faulted: str,
+    said: str | None,
+) -> None:
+    """A misspelt container, or a proxy's name for one, is exit 2 before anything is started; not 6 when all of it is up."""
+    monkeypatch.setenv("CHAOS_SPIKE_STATE_DIR", str(tmp_path))
+    site = SimpleNamespace(engine=SimpleNamespace(close=lambda: None))
+    model = {"services": {"web": {}, "postgres": {}}}
+    monkeypatch.setattr(standing.Site, "open", lambda *_: site)
+    monkeypatch.setattr(standing, "prepare", lambda *_: SimpleNamespace(model=model))
+    (tmp_path / "docker-compose.yml").touch()
+    text = PLAN.replace("WATCHED", watched).replace("FAULTED", faulted)
+    loaded = load_text(text, source=str(tmp_path / "shop.yaml"), environment={})
+    if said is None:
+        check_interposable(loaded)
+        return
+    with pytest.raises(typer.Exit) as refused:
+        check_interposable(loaded)
+    assert refused.value.exit_code == 2
+    assert said in capsys.readouterr().err

@@ -2,7 +2,7 @@
 
 A cut lies in calm: on either side of it calls of every instance were let in and succeeded, more of them than any window, row
 or number of probes remembers, and nothing else happened; so what came before it no longer decides what comes after it. Calls
-that run across the cut are such calls, too, and belong to the side on which they began. Nothing is assumed of a breaker at the
+that run across the cut are such calls, too; they belong to the side on which they began, and have ended when the calm does. Nothing is assumed of a breaker at the
 beginning of a stretch: whatever it may be there explains what follows, so a cut never makes a verdict worse than it is.
 A breaker that is never calm is never cut: its stretch is as long as its trouble.
 
@@ -164,7 +164,7 @@ class _Feed:
         self._around = around
         self._begin_ns = -FOREVER_NS
         self._keep = LEAST + spec.window + spec.successes + (spec.permitted or 0) + spec.resolving_results
-        self._reach_ns = 2 * spec.window_ns + spec.eps_ns
+        self._reach_ns = 2 * spec.window_ns + spec.eps_ns + spec.delta_ns
 
     def cut(self) -> Stretch | None:
         """What lies before the latest calm place; None if there is none, and then it is tried again later."""
@@ -201,6 +201,8 @@ class _Feed:
             if len(inside) < 2 * self._keep:
                 continue
             at = inside[len(inside) // 2].start.lo_ns
+            if any(c.start.lo_ns < at and _over(c, None) >= end for c in calls):
+                continue  # one that outlasts the calm has its say in the trouble after it, where it would be missing
             before = Tally((c.instance, c.boot) for c in inside if c.end is not None and c.end.hi_ns < at)
             after = Tally((c.instance, c.boot) for c in inside if c.start.lo_ns > at)
             if before.keys() != after.keys() or {whose for whose, _ in before} != instances:

@@ -1,0 +1,84 @@
+"""Where a long history must not be cut: what the whole of it explains, no part of it may call a fault."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from breaker_world import MS, S
+
+from resilience.breaker.history import Call, Interval, Observation, Transition
+from resilience.breaker.report import BreakerReport, Verdict
+from resilience.breaker.spec import BreakerSpec
+from resilience.breaker.stretches import begin_of, stretches, survey
+from resilience.breaker.verify import verify
+
+WRITTEN = {"failures": 3, "wait_ms": 500, "permitted": 1, "successes": 1}
+SPEC = BreakerSpec.from_mapping(WRITTEN)
+
+
+def at(ns: int) -> Interval:
+    """An instant that is known exactly."""
+    return Interval(ns, ns)
+
+
+def call(name: str, start: int, outcome: str = "ok", *, lasts: int = 5 * MS, instance: str = "a") -> Call:
+    """One call; by default a good one that takes 5 ms."""
+    return Call("b", instance, f"{instance}.{name}", at(start), at(start + lasts), outcome)
+
+
+def calm(name: str, start: int, n: int = 100, **more: Any) -> list[Call]:
+    """Good calls, one every 20 ms."""
+    return [call(f"{name}{i}", start + i * 20 * MS, **more) for i in range(n)]
+
+
+def episode(
+    number: int, start: int, *, instance: str = "a", told: Sequence[int] = (0, 1, 2), late: int = 0
+) -> list[Observation]:
+    """Calm for 2 s, three failures, open for half a second, a probe, calm for 2 s; `told`: which of its three changes are reported."""
+    ill = start + 2 * S
+    probe = ill + 560 * MS
+    history: list[Observation] = [*calm(f"{number}.c", start, instance=instance)]
+    history += [call(f"{number}.f{i}", ill + i * 20 * MS, "failure", instance=instance) for i in range(3)]
+    history += [
+        call(f"{number}.r{i}", ill + (60 + i * 20) * MS, "rejected", lasts=MS, instance=instance)
+        for i in range(22)
+    ]
+    history += [call(f"{number}.p", probe, instance=instance)]
+    history += calm(f"{number}.d", probe + 20 * MS, instance=instance)
+    changes = (
+        ("closed", "open", ill + 45 * MS),
+        ("open", "half_open", probe),
+        ("half_open", "closed", probe + 5 * MS),
+    )
+    history += [
+        Transition("b", instance, before, after, at(when + late), seq=3 * number + place)
+        for place, (before, after, when) in enumerate(changes)
+        if place in told
+    ]
+    return history
+
+
+def judged(
+    history: Sequence[Observation], spec: BreakerSpec, most: int, *, least: int = 2
+) -> tuple[BreakerReport, BreakerReport]:
+    """The report on the whole, and that on the same cut into at least so many stretches."""
+    history = sorted(history, key=begin_of)
+    assert len(list(stretches(history, spec, survey(history), most))) >= least
+    return verify(history, spec), verify(history, spec, most=most)
+
+
+def faults(report: BreakerReport) -> list[tuple[str | None, str]]:
+    """Which rules failed in which instance."""
+    return [
+        (i.instance, n) for i in report.instances for n, r in i.rules.items() if r.verdict is Verdict.FAIL
+    ]
+
+
+def test_breaker_cut_leaves_no_call_out_that_ends_in_the_trouble_after_it() -> None:
+    """A good call of five seconds ends between failures and breaks their row, wherever it began."""
+    history: list[Observation] = [*calm("c", 0, 300), call("long", S, lasts=5 * S + 25 * MS)]
+    history += [call(f"f{i}", 6 * S + after * MS, "failure") for i, after in enumerate((0, 10, 40))]
+    history += calm("d", 6 * S + 60 * MS, 300)
+    whole, cut = judged(history, SPEC, 250)
+    assert faults(whole) == faults(cut) == []

@@ -101,6 +101,11 @@ class Composer:
 
     def resolve(self, files: ComposeFiles) -> tuple[ComposeFiles, Model]:
         """The files with their project's name, and what they come to. FilesInvalid with compose's own words."""
+        if files.project is not None and (not files.project or _NOT_IN_NAMES.search(files.project)):
+            # 1.29 takes "Shop" for "shop" without a word: we would look at another project than it changes.
+            raise FilesInvalid(
+                f"{files.project!r} is no name of a compose project: write it in lowercase letters, digits, - and _"
+            )
         model = self._config(files)
         project = files.project or str(model.get("name") or "") or self._project_of(files)
         if files.project is None:

@@ -143,14 +143,24 @@ class History:
             )
 
     def merge(self, other: Iterable[StoredRun]) -> int:
-        """Add what is not here yet, and take over which changes were accepted there; how many runs were added."""
+        """Add what is not here yet, and take over which changes were accepted there; how many runs were added.
+
+        A change that was accepted in both keeps the reason that is here.
+        """
         added = 0
         for run in other:
             if self.add(run):
                 added += 1
             elif run.reference_from:
-                self.begin_reference(run.run_id, run.note)
+                self._accepted_elsewhere(run)
         return added
+
+    def _accepted_elsewhere(self, run: StoredRun) -> None:
+        with self._told():
+            self._connection.execute(
+                "UPDATE runs SET reference_from = 1, note = ? WHERE id = ? AND reference_from = 0",
+                (run.note, run.run_id),
+            )
 
     def _run(self, row: tuple[Any, ...]) -> StoredRun:
         run_id, plan, plan_hash, fingerprint, started, verdict, stack, seed, folder, begins, note = row

@@ -219,6 +219,8 @@ def test_merge_takes_over_what_was_accepted_elsewhere(tmp_path: Path) -> None:
         assert history.runs() == [accepted]
         assert history.merge([run_of(1)]) == 0
         assert history.runs() == [accepted]
+        assert history.merge([replace(accepted, note="somebody else's words")]) == 0
+        assert history.runs() == [accepted], "a reason that a person wrote is not written over"
 
 
 @pytest.mark.parametrize(

@@ -164,7 +164,8 @@ class _Feed:
         self._around = around
         self._begin_ns = -FOREVER_NS
         self._keep = LEAST + spec.window + spec.successes + (spec.permitted or 0) + spec.resolving_results
-        self._reach_ns = 2 * spec.window_ns + spec.eps_ns + spec.delta_ns
+        # What was reported so late happened on the other side of a cut that lay between.
+        self._reach_ns = 2 * spec.window_ns + spec.eps_ns + spec.delta_ns + spec.event_delay_ns
 
     def cut(self) -> Stretch | None:
         """What lies before the latest calm place; None if there is none, and then it is tried again later."""

@@ -82,3 +82,11 @@ def test_breaker_cut_leaves_no_call_out_that_ends_in_the_trouble_after_it() -> N
     history += calm("d", 6 * S + 60 * MS, 300)
     whole, cut = judged(history, SPEC, 250)
     assert faults(whole) == faults(cut) == []
+
+
+def test_breaker_cut_never_comes_between_a_change_and_its_late_report() -> None:
+    """Reports may come three seconds late, and come two: the calm in between is not without a change."""
+    spec = BreakerSpec.from_mapping({**WRITTEN, "event_delay_ms": 3000})
+    history = [*episode(0, 0, late=2 * S), *calm("x", 5 * S, 400), *episode(1, 14 * S, late=2 * S)]
+    whole, cut = judged(history, spec, 150)
+    assert faults(whole) == faults(cut) == []

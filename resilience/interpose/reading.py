@@ -154,6 +154,13 @@ def lives_with(service: Service) -> str | None:
     return mode.removeprefix("service:") if mode.startswith("service:") else None
 
 
+def leans_on(service: Service, name: str) -> bool:
+    """Whether a service has volumes or a namespace of another one's container: it has to be created anew with it."""
+    shared = f"service:{name}"
+    owners = {owner for owner, _ in volumes_from(service)}
+    return name in owners or any(service.get(key) == shared for key in ("network_mode", "pid", "ipc"))
+
+
 def has_no_names(service: Service) -> bool:
     """Whether its network knows no names: the host's, none at all, or the engine's old bridge."""
     return str(service.get("network_mode") or "") in _NO_NAMES

@@ -33,7 +33,7 @@ from resilience.interpose.model import (
     Refusal,
     Wanted,
 )
-from resilience.interpose.reading import graces_s, services_of
+from resilience.interpose.reading import graces_s, leans_on, services_of
 from resilience.interpose.rewriting import ADMIN_NETWORK, interpose
 from resilience.lab.compose.command import find_compose
 from resilience.lab.compose.images import provide_own_image
@@ -311,10 +311,14 @@ def _remove_until_clean(engine: ProjectEngine, note: Note) -> None:
 
 def _restore_services(site: Site, note: Note, old: Sequence[Member]) -> None:
     renamed = {front.service for front in note.fronts}
+    known = services_of(note.model)
     callers = {caller for front in note.fronts for caller in front.callers}
-    touched = [name for name in note.before if name in renamed | callers]
+    callers |= {name for name, said in known.items() if any(leans_on(said, each) for each in renamed)}
+    # Whatever else compose has created over the pipe, or was about to, such as after a change of the file.
+    made = {name for name in note.before if all(each.from_a_pipe for each in old if each.service == name)}
+    touched = [name for name in note.before if name in renamed | callers | made]
     running = [name for name in touched if note.before[name]]
-    stopped = [name for name in touched if not note.before[name] and name in renamed]
+    stopped = [name for name in touched if not note.before[name] and name in renamed | made]
     try:
         _, now = site.composer.resolve(note.files)
     except (FilesInvalid, StackError):
@@ -329,9 +333,14 @@ def _restore_services(site: Site, note: Note, old: Sequence[Member]) -> None:
         else:
             site.composer.up(note.model, note.files, names, start=start)
     _restart_callers(site.engine, note, [name for name in callers if note.before.get(name)], old)
-    began = {name for name in note.before if not note.before[name] and name in callers}
-    now_running = [each for each in site.engine.members(note.project) if each.running]
-    site.engine.stop_members([each for each in now_running if each.service in began], graces_s(note.model))
+    # Where nothing ran, all of the file was brought up.
+    idle = not any(note.before.values())
+    began = {name for name in note.before if not note.before[name] and (idle or name in callers)}
+    members = [each for each in site.engine.members(note.project) if each.service in known]
+    graces = graces_s(note.model)
+    site.engine.stop_members([each for each in members if each.running and each.service in began], graces)
+    added = [each for each in members if each.from_a_pipe and each.service not in note.before]
+    site.engine.remove_members(added, graces, with_volumes=True)
 
 
 @dataclass(frozen=True, slots=True)

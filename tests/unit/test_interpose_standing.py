@@ -1,0 +1,196 @@
+"""Interposing and putting back, on an engine and a compose that are a dictionary: what is left of a project, wherever it stops."""
+
+# ruff: noqa: D102 - what a method does is said where the real one is
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import count
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+
+from resilience.interpose import standing
+from resilience.interpose.composing import ComposeFiles, Composer, FilesInvalid
+from resilience.interpose.engine import Member
+from resilience.interpose.journal import read_notes
+from resilience.interpose.model import Wanted
+from resilience.interpose.standing import Site, apply, prepare, restore
+from resilience.lab.compose.command import ComposeCommand
+
+FILE = "/shop/docker-compose.yml"
+SERVICES: dict[str, Any] = {
+    "db": {"image": "postgres:16", "expose": ["5432"]},
+    "web": {"image": "web", "depends_on": ["db"]},
+    "other": {"image": "other"},
+}
+
+
+@dataclass
+class Machine:
+    """An engine and a compose in one: containers by service, volumes by name. `before_up` runs when compose creates."""
+
+    services: dict[str, Any]
+    containers: dict[str, Member] = field(default_factory=dict)
+    volumes: set[str] = field(default_factory=set)
+    before_up: Callable[[], None] = lambda: None
+    stop: threading.Event = field(default_factory=threading.Event)
+    numbers: Any = field(default_factory=lambda: count(1))
+    address: str = "unix:///nowhere.sock"
+    environ: Mapping[str, str] = field(default_factory=dict)
+    separator: str = "_"
+
+    # compose
+
+    def resolve(self, files: ComposeFiles) -> tuple[ComposeFiles, Any]:
+        return replace(files, project="shop"), {"services": self.services}
+
+    def hashes(self, _files: ComposeFiles) -> dict[str, str]:
+        return {name: json.dumps(said) for name, said in self.services.items()}
+
+    def up(self, model: Any, _files: Any, names: Sequence[str] = (), *, start: bool = True) -> None:
+        self._up(model["services"], "", names, start=start)
+
+    def up_files(self, _files: Any, names: Sequence[str], *, start: bool = True) -> None:
+        self._up(self.services, FILE, names, start=start)
+
+    def _up(self, services: Any, files: str, names: Sequence[str], *, start: bool) -> None:
+        self.before_up()
+        self.volumes |= {"shop_data"}
+        for name in names or services:
+            text = json.dumps(services[name])
+            old = self.containers.get(name)
+            if old is None or old.config_hash != text:
+                self.containers[name] = self.made(name, text, files)
+            if start:
+                self.containers[name] = replace(self.containers[name], running=True)
+
+    def made(self, name: str, text: str, files: str, **changes: Any) -> Member:
+        """A container that was created and not started."""
+        return Member(
+            **{
+                "id": f"{name}-{next(self.numbers)}",
+                "name": name,
+                "service": name,
+                "running": False,
+                "health": None,
+                "exit_code": 0,
+                "config_hash": text,
+                "files": files,
+                "directory": "/shop",
+                "anonymous": (),
+                "addresses": frozenset(),
+                "stop_grace_s": 1,
+                "pid": 0,
+                "interposed": "",
+                **changes,
+            }
+        )
+
+    # engine
+
+    def members(self, _project: str) -> tuple[Member, ...]:
+        return tuple(self.containers.values())
+
+    def exposed(self, _image: str) -> tuple[str, ...]:
+        return ()
+
+    def kept(self, _project: str) -> tuple[frozenset[str], frozenset[str]]:
+        return frozenset(self.volumes), frozenset()
+
+    def remove_looks(self, _project: str) -> None: ...
+
+    def remove_networks(self, _project: str, _ending: str) -> None: ...
+
+    def remove_rest(self, _project: str, volumes: frozenset[str], _networks: frozenset[str]) -> None:
+        self.volumes &= volumes
+
+    def remove_members(self, members: Iterable[Member], _graces: Any, *, with_volumes: bool) -> None:
+        assert with_volumes in {True, False}
+        for each in members:
+            self.containers.pop(each.service, None)
+
+    def restart_members(self, _members: Iterable[Member], _graces: Any) -> None: ...
+
+    def stop_members(self, members: Iterable[Member], _graces: Any) -> None:
+        for each in members:
+            self.containers[each.service] = replace(self.containers[each.service], running=False)
+
+    def last_words(self, _member: Member) -> str:
+        return ""
+
+    def close(self) -> None: ...
+
+    # its owner
+
+    def owner_up(self, *names: str, running: bool = True) -> None:
+        """What its owner has created from the file."""
+        self.up_files(None, names, start=running)
+
+    def snapshot(self) -> dict[str, tuple[bool, str, str]]:
+        """What is there, whether it runs, and what made it."""
+        return {name: (each.running, each.config_hash, each.files) for name, each in self.containers.items()}
+
+
+FILES = ComposeFiles((Path(FILE),))
+DB = [Wanted("db")]
+
+
+@pytest.fixture(autouse=True)
+def no_build(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Our image is there, and nothing has to settle."""
+    monkeypatch.setattr(standing, "provide_own_image", lambda *_: "ours:1")
+    monkeypatch.setattr(standing, "_SETTLE_S", 0)
+
+
+def site_of(machine: Machine, state_dir: Path) -> Site:
+    """The machine as a site."""
+    return Site(cast("Any", machine), cast("Any", machine), state_dir)
+
+
+def there_and_back(machine: Machine, state_dir: Path) -> dict[str, Member]:
+    """Interpose db and restore; the containers of in between."""
+    site = site_of(machine, state_dir)
+    note = apply(site, prepare(site, FILES, DB))
+    between = dict(machine.containers)
+    restore(site, note)
+    assert read_notes(state_dir) == ()
+    return between
+
+
+@pytest.mark.parametrize("running", [True, False], ids=["running", "stopped"])
+@pytest.mark.parametrize("names", [("db", "web", "other"), ("db", "web"), ("other",), ()])
+def test_restore_leaves_a_project_as_it_was(running: bool, names: tuple[str, ...], tmp_path: Path) -> None:
+    """Running, stopped or in parts: the same containers, from the same files, running or not as before."""
+    machine = Machine(SERVICES)
+    if names:
+        machine.owner_up(*names, running=running)
+    before = machine.snapshot()
+    assert {"chaos-db", "db--real"} <= set(there_and_back(machine, tmp_path))
+    assert machine.snapshot() == before
+
+
+def test_restore_creates_anew_what_lives_in_the_dependency(tmp_path: Path) -> None:
+    """Docker-compose 1.29 does not say that they depend on it; they must not stay with a container that is gone."""
+    leaning = {
+        "side": {"image": "s", "network_mode": "service:db"},
+        "backup": {"image": "s", "volumes_from": ["service:db:ro"]},
+        "tracer": {"image": "s", "pid": "service:db"},
+    }
+    machine = Machine({**SERVICES, **leaning})
+    machine.owner_up(*machine.services)
+    before = machine.snapshot()
+    between = there_and_back(machine, tmp_path)
+    assert all("db--real" in between[name].config_hash for name in leaning)
+    assert machine.snapshot() == before
+
+
+def test_resolve_refuses_a_name_that_an_old_compose_would_change() -> None:
+    """Capitals, and what leads out of the folder of notes: before compose is asked."""
+    composer = Composer(ComposeCommand(("false",), "1.29.2"), {})
+    for name in ("Shop", "../shop", ""):
+        with pytest.raises(FilesInvalid, match="no name of a compose project"):
+            composer.resolve(replace(FILES, project=name))

@@ -81,7 +81,10 @@ def _of_parts(plan: Plan) -> Iterator[Reference]:
         if breaker.observe.wire is not None:
             yield Reference(("breakers", name, "observe", "wire"), "proxy", breaker.observe.wire)
     for index, abort in enumerate(plan.abort):
-        yield Reference(("abort", index, "load"), "load", abort.load)
+        if abort.load is not None:
+            yield Reference(("abort", index, "load"), "load", abort.load)
+        if abort.service is not None:
+            yield Reference(("abort", index, "service"), "service", abort.service)
     for index, service in enumerate(plan.allow.services or ()):
         yield Reference(("allow", "services", index), "target", service)
 

@@ -374,6 +374,7 @@ class _Run:
         self._tell("fault", id=event.fault_id, step=event.step, at=list(event.at), detail=dict(event.detail))
 
     def _observed(self, observation: dict[str, Any]) -> None:
+        self._guarded(lambda: self.aborts.observe(observation))
         self._guarded(lambda: self._heard(self.recorder.observed(observation)))
 
     def _message(self, message: dict[str, Any]) -> None:

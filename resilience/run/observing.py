@@ -20,7 +20,7 @@ from resilience.breaker.observers.polling import Subject
 from resilience.breaker.observers.registry import REMOTE, Request
 from resilience.breaker.observers.sse import SseObserver
 from resilience.breaker.observers.tap import TapObserver
-from resilience.lab.system import Instance, Stack, System
+from resilience.lab.system import Instance, Stack, StackError, System
 from resilience.plan.addresses import resolved, unknown_addresses
 from resilience.plan.schema import Plan
 from resilience.plan.schema.breakers import Mapped
@@ -28,7 +28,7 @@ from resilience.plan.schema.expect_promises import CacheExpectation
 from resilience.plan.targets import wire_of
 from resilience.run.clock import now_ns
 from resilience.run.machine import watch_machine
-from resilience.run.probes import AUTOSCALER, Prober, watch_scaling
+from resilience.run.probes import AUTOSCALER, Prober, watch_path, watch_scaling
 from resilience.run.resources import watch_processes
 
 DEFAULT_POLL_NS = 200_000_000
@@ -58,7 +58,12 @@ class Observation:
 
 @contextlib.asynccontextmanager
 async def observe(plan: Plan, stack: Stack, system: System, emit: Emit) -> AsyncIterator[Observation]:
-    """Run every observer that the plan asks for."""
+    """Run every observer that the plan asks for. StackError where an abort condition could never be seen to hold."""
+    if unseen := _unmeasured(plan, system):
+        named = ", ".join(unseen)
+        raise StackError(
+            f"`abort` bounds the memory of {named}, but no process of it is within reach: leave that out"
+        )
     # One connection an instance serves all breakers of the plan: events name theirs.
     instances = await stack.instances() if plan.breakers else ()
     tasks: list[asyncio.Task[None]] = []
@@ -80,6 +85,8 @@ async def observe(plan: Plan, stack: Stack, system: System, emit: Emit) -> Async
         prober = Prober(system.instances, emit)
         await _told(_HEALTH, prober.before(), emit)
         watch(_HEALTH, prober.during())
+        for path in sorted({each.probe for each in plan.abort if each.probe is not None}):
+            watch({"source": f"probe {path}"}, watch_path(system.base_url, path, emit))
         for name, url in _caches(plan, system).items():
             watch({"source": f"cache {name}"}, _cache(name, url, emit))
         if AUTOSCALER in system.facts:
@@ -123,6 +130,13 @@ async def _ended(tasks: Collection[asyncio.Task[None]]) -> None:
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _unmeasured(plan: Plan, system: System) -> list[str]:
+    """Services whose memory would stop the run, and cannot be measured here."""
+    contained = {each for name in system.containers for each in (name, name.rpartition("-")[0])}
+    wanted = {each.service for each in plan.abort if each.service is not None}
+    return sorted(name for name in wanted if not system.pids.get(name) and name not in contained)
 
 
 def _caches(plan: Plan, system: System) -> dict[str, str]:

@@ -7,6 +7,8 @@ last call ends, breakers close with their last probe.
 
 `scale` events: `{"instance", "step"}` with `decided` and `leaving` as the autoscaler says, `ready` and `gone` as they were *seen*: a readiness route that answers, a
 process that is no more, a container that its engine says does not run. The first event is `{"step": "watching"}`: an autoscaler that never does anything was still watched.
+
+`probe` events, one a question: `{"path", "status"}`, null where no answer came within a second. Asked for the plan's abort conditions.
 """
 
 from __future__ import annotations
@@ -100,6 +102,20 @@ class Prober:
             and all(state == "closed" for state in reading["breakers"].values())
             and reading.get("idle") == reading.get("connections")
         )
+
+
+async def watch_path(base_url: str, path: str, emit: Emit) -> None:
+    """Ask one path of the system twice a second, until cancelled. A redirect is an answer: it is not followed to another host."""
+    url = f"{base_url.rstrip('/')}{path}"
+    async with _session() as session:
+        while True:
+            lo = now_ns()
+            status: int | None = None
+            with contextlib.suppress(aiohttp.ClientError, OSError, TimeoutError):
+                async with session.get(url, allow_redirects=False) as response:
+                    status = response.status
+            emit({"kind": "probe", "path": path, "status": status, "at": [lo, now_ns()]})
+            await asyncio.sleep(EVERY_S)
 
 
 async def watch_scaling(system: System, emit: Emit) -> None:

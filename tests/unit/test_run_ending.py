@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 
 import pytest
+from pydantic import ValidationError
 
 from resilience.plan.schema import Abort
 from resilience.run.abort import AbortWatch
@@ -138,3 +139,80 @@ def test_abort_is_not_missed_by_a_question_that_comes_late() -> None:
         told(found, second, offered=100, ok=ok)
     assert found.tripped(5) is None
     assert found.tripped(7) is not None
+
+
+def holding(**condition: str) -> AbortWatch:
+    """A watch on one condition that is looked at."""
+    return AbortWatch([Abort.model_validate({**condition, "for": "3s"})], {})
+
+
+def looked(watch: AbortWatch, second: float, **seen: object) -> None:
+    """One look at that second, which took a millisecond."""
+    at_ns = int(second * 1e9)
+    watch.observe({**seen, "at": [at_ns, at_ns + 1_000_000]})
+
+
+def memory(watch: AbortWatch, second: float, rss_mb: float | None, pid: int = 7) -> None:
+    """One look at a process of the gateway; None: it has ended."""
+    seen = {"gone": True} if rss_mb is None else {"rss_bytes": rss_mb * 1e6}
+    looked(watch, second, kind="resource", service="gateway", pid=pid, **seen)
+
+
+def test_abort_on_memory_trips_when_one_process_held_too_much_for_long() -> None:
+    """Four looks at 600 MB over 3.1 s; the reason says what was seen last."""
+    watch = holding(service="gateway", memory="> 500MB")
+    for second in (0, 1, 2):
+        memory(watch, second, 600)
+        assert watch.tripped(2) is None
+    memory(watch, 3.1, 600)
+    assert watch.tripped(3) == "memory of gateway > 500MB (last seen 600.0 MB) for 3 s"
+
+
+@pytest.mark.parametrize(
+    "looks",
+    [
+        [(0, 600, 7), (1, 400, 7), (2, 600, 7), (4, 600, 7)],  # it went down meanwhile
+        [(0, 600, 7), (1, None, 7), (3.5, 600, 8)],  # it has ended, and another one is new
+        [(0, 600, 7), (2, 600, 7)],  # too short, and nobody looked any more
+        [(0, 300, 7), (0, 300, 8), (4, 300, 7), (4, 300, 8)],  # not one of them
+    ],
+)
+def test_abort_on_memory_does_not_trip_without_a_process_that_held_it(
+    looks: list[tuple[float, float | None, int]],
+) -> None:
+    """What one process held is never added to what another did, and a break begins the time anew."""
+    watch = holding(service="gateway", memory="> 500MB")
+    for second, rss_mb, pid in looks:
+        memory(watch, second, rss_mb, pid)
+    looked(watch, 9, kind="resource", service="pricing", pid=9, rss_bytes=9e9)
+    assert watch.tripped(9) is None
+
+
+@pytest.mark.parametrize(("status", "said"), [(None, "no answer"), (503, "last answer 503")])
+def test_abort_on_a_probe_trips_when_no_good_answer_came_for_long(status: int | None, said: str) -> None:
+    """A probe that is answered badly, or not at all, for three seconds; a good answer in between starts anew."""
+    watch = holding(probe="/health")
+    for second, given in enumerate([status, status, 204, status, status, status]):
+        looked(watch, second, kind="probe", path="/health", status=given)
+        looked(watch, second, kind="probe", path="/other", status=None)
+    assert watch.tripped(5) is None
+    looked(watch, 6.5, kind="probe", path="/health", status=status)
+    assert watch.tripped(7) == f"probe /health without a good answer ({said}) for 3 s"
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {},
+        {"load": "orders"},
+        {"memory": "> 500MB"},
+        {"probe": "/health", "load": "orders", "errors": "> 20%"},
+        {"probe": "/health", "service": "gateway"},
+        {"probe": "http://elsewhere/"},
+        {"probe": "/health?token=x"},
+    ],
+)
+def test_abort_names_exactly_one_condition(given: dict[str, str]) -> None:
+    """Halves, two at once, and probes that leave the system are refused."""
+    with pytest.raises(ValidationError):
+        Abort.model_validate({**given, "for": "3s"})

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, Self
 
 import psutil
@@ -19,8 +20,9 @@ from run_sample import PLAN
 from resilience.breaker.observers.sse import SseObserver
 from resilience.breaker.observers.tap import TapObserver
 from resilience.breaker.wire import from_record
-from resilience.lab.system import Instance, ProxyPoint, System
+from resilience.lab.system import Instance, ProxyPoint, StackError, System
 from resilience.plan import Plan, load_text
+from resilience.plan.schema import Abort
 from resilience.run import observing
 from resilience.run.observing import observe
 from resilience.run.probes import Prober
@@ -257,3 +259,16 @@ async def test_process_that_ended_is_gone_also_before_its_parent_knows() -> None
         child.wait()
     assert said["gone"] is True
     assert said["at"][0] <= said["at"][1]
+
+
+async def test_abort_on_memory_that_nobody_can_measure_is_refused(idle: None, tmp_path: Any) -> None:
+    """A condition that could never be seen to hold would protect nobody; where a process is known it is watched."""
+    wanted = plan().model_copy(
+        update={"abort": (Abort.model_validate({"service": "pricing", "memory": "> 1MB", "for": "1s"}),)}
+    )
+    there = System("embedded", "http://127.0.0.1:1", {"db": POINT}, pids={"pricing": (os.getpid(),)})
+    async with observe(wanted, OneInstance(World(tmp_path)), there, lambda _: None):
+        pass
+    with pytest.raises(StackError, match="memory of pricing, but no process"):
+        async with observe(wanted, OneInstance(World(tmp_path)), replace(there, pids={}), lambda _: None):
+            raise AssertionError("it was not refused")

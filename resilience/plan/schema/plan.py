@@ -10,6 +10,7 @@ from resilience.plan.fields import (
     Name,
     PositiveNs,
     ShareBound,
+    SizeBound,
 )
 from resilience.plan.schema.base import Model
 from resilience.plan.schema.breakers import Breaker
@@ -22,11 +23,28 @@ from resilience.plan.schema.system import External, Lab
 
 
 class Abort(Model):
-    """Stops the run and heals at once when it holds for this long."""
+    """Stops the run and heals at once when it holds for this long. One of three: errors of a load, memory of a process of a service, a probe.
 
-    load: Name
-    errors: ShareBound
+    The probe is a path of the system that is asked twice a second; it holds while no answer below 400 comes within a second.
+    """
+
+    load: Name | None = None
+    errors: ShareBound | None = None
+    service: Name | None = None
+    memory: SizeBound | None = None
+    probe: Annotated[str, Field(pattern=r"^/[^?#\s]*$")] | None = None
     hold: Annotated[PositiveNs, Field(alias="for")]
+
+    @model_validator(mode="after")
+    def _one_condition(self) -> Abort:
+        of_load, of_service = (self.load, self.errors), (self.service, self.memory)
+        halves = [None in pair and pair != (None, None) for pair in (of_load, of_service)]
+        given = (of_load != (None, None)) + (of_service != (None, None)) + (self.probe is not None)
+        if any(halves) or given != 1:
+            raise ValueError(
+                'name one condition: `load` and `errors: "> 20%"`, `service` and `memory: "> 500MB"`, or `probe: /a/path`'
+            )
+        return self
 
 
 class Plan(Model):

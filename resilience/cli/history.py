@@ -272,7 +272,7 @@ def _meant(word: str, history: Path | None) -> StoredRun:
 
 
 def _print_night(last: StoredRun, night: Night) -> None:
-    from resilience.history.trend import RECENT, warn_rate
+    from resilience.history.trend import RECENT, false_alarms
 
     terminal = Terminal()
     head = (
@@ -296,11 +296,8 @@ def _print_night(last: StoredRun, night: Night) -> None:
             visible,
         )
     terminal.print(table)
-    rate = warn_rate(night.reference_nights)
     terminal.print(
-        f"  p is for the whole night. False alarms: warn {rate:.1%} of nights, fail 0.06 %, if nights do not depend on each other.",
-        highlight=False,
-        markup=False,
+        f"  p is for the whole night; {false_alarms(night.reference_nights)}.", highlight=False, markup=False
     )
 
 

@@ -133,6 +133,12 @@ def warn_rate(reference: int) -> float:
     return WARN_RATE_FEW if reference < FEW else WARN_RATE
 
 
+def false_alarms(reference: int) -> str:
+    """Say the stated rates, by the number of reference nights; too few of them cannot fail a night at all."""
+    fails = f"{100 * FAIL_RATE:.2f} %" if reference >= LEAST_FOR_FAILING else "0"
+    return f"false alarms: warn {warn_rate(reference):.1%} of nights, fail {fails}, if nights do not depend on each other"
+
+
 def _moved(figure: Figure, reference: float, now: float) -> bool:
     """Whether the median got worse by enough to matter."""
     if math.isinf(now) or math.isinf(reference):

@@ -13,7 +13,7 @@ from html import escape
 from resilience.history.figures import Figure
 from resilience.history.nights import alike, comparable
 from resilience.history.store import StoredRun
-from resilience.history.trend import LEAST_FOR_FAILING, MOST_REFERENCE, RECENT, Trend, judge_trend, warn_rate
+from resilience.history.trend import MOST_REFERENCE, RECENT, Trend, false_alarms, judge_trend
 from resilience.report.texts import clean
 from resilience.report.values import Past, PastFigure, PastPoint
 
@@ -36,10 +36,7 @@ def past_of(runs: Sequence[StoredRun], last: StoredRun) -> Past:
     if last not in nights:
         notes.append(f"this run is not among them: it is {last.verdict}, and measured nothing")
     if night.trends:
-        fails = "0.06 %" if night.reference_nights >= LEAST_FOR_FAILING else "0"
-        notes.append(
-            f"false alarms: warn {warn_rate(night.reference_nights):.1%} of nights, fail {fails}, if nights do not depend on each other"
-        )
+        notes.append(false_alarms(night.reference_nights))
     return Past(
         state=night.state,
         sentence=sentence,

@@ -182,6 +182,18 @@ def test_trend_command_fails_for_a_regression_until_it_is_accepted(tmp_path: Pat
     assert "catalogue" in asked(file, "history", "list")[1]
 
 
+def test_trend_states_no_rate_of_failing_where_it_cannot_fail(tmp_path: Path) -> None:
+    """Fewer than twenty reference nights never fail one, and the command says so, as the page does."""
+    file = tmp_path / "history.sqlite"
+    with History(file) as history:
+        history.merge(run_of(night, 10.0 + 0.01 * (night % 5)) for night in range(22))
+        few = " ".join(asked(file, "history", "trend")[1].split())
+        history.add(run_of(22))
+        enough = " ".join(asked(file, "history", "trend")[1].split())
+    assert "warn 0.5% of nights, fail 0, if" in few
+    assert "warn 0.5% of nights, fail 0.06 %, if" in enough
+
+
 def test_trend_takes_only_comparable_and_valid_runs() -> None:
     """Another machine, another plan, an invalid run: none of them is a night of this history."""
     runs = [

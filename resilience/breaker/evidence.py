@@ -199,8 +199,15 @@ class _Sorter:
                 orphans.append(call)
             else:
                 shares[key].append(_evidence(call, matched, self.spec))
+        told = self._told(name, owners)
         for key in owners.all_keys():
-            yield self._track(name, key, owners, shares[key], strays, orphans)
+            yield self._track(name, key, owners, shares[key], strays, orphans, told=key in told)
+
+    def _told(self, name: str, owners: Owners) -> set[tuple[str | None, str | None] | None]:
+        """Whose transitions were reported anywhere in the history that this is a stretch of."""
+        reports: Iterable[Observation] = self.stretch.around.reports.get(name, ()) if self.stretch else ()
+        reports = _as_one(reports) if self.spec.scope == "shared" else reports
+        return {owners.of_entry(report) for report in reports if isinstance(report, Transition)}
 
     def _track(
         self,
@@ -210,6 +217,8 @@ class _Sorter:
         calls: list[CallEvidence],
         strays: list[Arrival],
         orphans: list[Call],
+        *,
+        told: bool,
     ) -> Track:
         calls.sort(key=lambda call: (call.decision.lo_ns, call.decision.hi_ns))
         late = self.spec.event_delay_ns
@@ -248,7 +257,7 @@ class _Sorter:
             strays=tuple(own),
             orphans=tuple(o for o in orphans if o.instance in {None, key[0]}),
             tapped=bool(self.arrivals[name]) or (around is not None and name in around.tapped),
-            eventful=bool(transitions) or (around is not None and name in around.eventful),
+            eventful=bool(transitions) or told,
             longest_ns=max(
                 (min(c.finish.hi_ns, end) - c.decision.lo_ns for c in calls if c.finish), default=0
             ),

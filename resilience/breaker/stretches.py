@@ -13,6 +13,7 @@ transitions, how far from the order of time it is), and once, in order, to be ju
 from __future__ import annotations
 
 import heapq
+from bisect import bisect
 from collections import Counter as Tally
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
@@ -48,7 +49,8 @@ class Surroundings:
     boots: list[Boot] = field(default_factory=list)
     gaps: list[Gap] = field(default_factory=list)
     faults: list[Fault] = field(default_factory=list)
-    eventful: set[str] = field(default_factory=set)
+    reports: dict[str, list[Transition]] = field(default_factory=lambda: defaultdict(list))
+    """By breaker: one transition, at least, of each life that reported any."""
     tapped: set[str] = field(default_factory=set)
     count: int = 0
     origin_ns: int = FOREVER_NS
@@ -103,6 +105,12 @@ def survey(history: Iterable[Observation]) -> Surroundings:
             latest = max(latest, begin)
             found.disorder_ns = max(found.disorder_ns, latest - begin)
             _note(found, entry)
+    boots = sorted(boot.at.lo_ns for boot in found.boots)
+    for name, reports in found.reports.items():
+        lives = {
+            (t.instance, t.boot, bisect(boots, t.at.lo_ns), bisect(boots, t.at.hi_ns)): t for t in reports
+        }
+        found.reports[name] = list(lives.values())
     return found
 
 
@@ -112,7 +120,7 @@ def _note(found: Surroundings, entry: _Own) -> None:
     if isinstance(entry, Call) and entry.end is not None:
         found.longest_ns = max(found.longest_ns, entry.end.hi_ns - entry.start.lo_ns)
     elif isinstance(entry, Transition):
-        found.eventful.add(entry.breaker)
+        found.reports[entry.breaker].append(entry)
     elif isinstance(entry, Arrival):
         found.tapped.add(entry.breaker)
 

@@ -90,3 +90,19 @@ def test_breaker_cut_never_comes_between_a_change_and_its_late_report() -> None:
     history = [*episode(0, 0, late=2 * S), *calm("x", 5 * S, 400), *episode(1, 14 * S, late=2 * S)]
     whole, cut = judged(history, spec, 150)
     assert faults(whole) == faults(cut) == []
+
+
+def test_breaker_cut_asks_no_reports_of_an_instance_whose_peer_makes_them() -> None:
+    """Only one of two instances is listened to: the other one's openings are judged by its calls, in stretches as in one piece."""
+    history = [*episode(0, 0), *episode(1, 6 * S)]
+    history += [*episode(0, 100 * MS, instance="z", told=()), *episode(1, 6100 * MS, instance="z", told=())]
+    whole, cut = judged(history, SPEC, 500)
+    assert faults(whole) == faults(cut) == []
+    assert [i.rules["R4"].verdict for i in cut.instances] == [Verdict.PASS, Verdict.PASS]
+
+
+def test_breaker_cut_asks_for_the_reports_of_a_life_that_made_some_elsewhere() -> None:
+    """Who reported one opening and kept silent about the next one, in another stretch, failed to report it."""
+    whole, cut = judged([*episode(0, 0), *episode(1, 6 * S, told=()), *calm("x", 12 * S)], SPEC, 250)
+    assert ("a", "R17") in faults(whole)
+    assert ("a", "R17") in faults(cut)

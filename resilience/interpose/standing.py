@@ -290,8 +290,17 @@ def restore(site: Site, note: Note) -> None:
         ours = [each for each in engine.members(project) if each.from_a_pipe]
         engine.remove_members(ours, graces_s(note.model), with_volumes=True)
         if not engine.members(project):
-            engine.remove_rest(project, note.volumes, note.networks)
+            volumes = note.volumes if _stands(note, old) else engine.kept(project)[0]
+            engine.remove_rest(project, volumes, note.networks)
     forget_note(site.state_dir, project)
+
+
+def _stands(note: Note, members: Sequence[Member]) -> bool:
+    """Whether volumes that are new since the note are ours: this process has made them, or what did stands to this day.
+
+    Else their owner has taken the project down, may have used it ever since, and they may hold what nobody has but they.
+    """
+    return note.owner == ProcessId.of(os.getpid()) or any(each.from_a_pipe for each in members)
 
 
 def _remove_until_clean(engine: ProjectEngine, note: Note) -> None:

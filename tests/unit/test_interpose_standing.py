@@ -20,6 +20,7 @@ from resilience.interpose.journal import read_notes
 from resilience.interpose.model import Wanted
 from resilience.interpose.standing import Site, apply, prepare, restore
 from resilience.lab.compose.command import ComposeCommand
+from resilience.lab.identity import ProcessId
 
 FILE = "/shop/docker-compose.yml"
 SERVICES: dict[str, Any] = {
@@ -186,6 +187,19 @@ def test_restore_creates_anew_what_lives_in_the_dependency(tmp_path: Path) -> No
     between = there_and_back(machine, tmp_path)
     assert all("db--real" in between[name].config_hash for name in leaning)
     assert machine.snapshot() == before
+
+
+@pytest.mark.parametrize("down", [False, True], ids=["stands", "taken-down"])
+def test_undo_keeps_volumes_of_a_project_that_its_owner_has_taken_down(down: bool, tmp_path: Path) -> None:
+    """A run died; its owner took the project down and used it for a week, down again: an undo must not take the data along."""
+    machine = Machine(SERVICES)
+    site = site_of(machine, tmp_path)
+    note = apply(site, prepare(site, FILES, DB))
+    if down:
+        machine.containers.clear()
+    restore(site, replace(note, owner=ProcessId(1, 1)))
+    assert machine.containers == {}
+    assert machine.volumes == ({"shop_data"} if down else set())
 
 
 def test_resolve_refuses_a_name_that_an_old_compose_would_change() -> None:

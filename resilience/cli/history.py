@@ -167,7 +167,7 @@ def trend(
     if as_json:
         typer.echo(json.dumps(_night_json(last, night), indent=1))
     else:
-        _print_night(last, night)
+        _print_night(last, night, nights)
     raise typer.Exit(EXIT_CODES[Verdict.FAIL] if night.state == "fail" else 0)
 
 
@@ -271,7 +271,7 @@ def _meant(word: str, history: Path | None) -> StoredRun:
         return opened.find(word)
 
 
-def _print_night(last: StoredRun, night: Night) -> None:
+def _print_night(last: StoredRun, night: Night, nights: Sequence[StoredRun]) -> None:
     from resilience.history.trend import RECENT, false_alarms
 
     terminal = Terminal()
@@ -279,6 +279,10 @@ def _print_night(last: StoredRun, night: Night) -> None:
         f"{last.plan}: {night.state.upper()}, last {RECENT} runs against {night.reference_nights} before them"
     )
     terminal.print(head, highlight=False, markup=False)
+    # What `accept` takes: the log of a nightly job is often all that there is of its history.
+    judged = ", ".join(run.run_id for run in nights[-RECENT:])
+    if judged:
+        terminal.print(f"  the last, oldest first: {judged}", highlight=False, markup=False, soft_wrap=True)
     if night.note:
         terminal.print(f"  {night.note}", highlight=False, markup=False)
     if not night.trends:

@@ -172,6 +172,7 @@ def test_trend_command_fails_for_a_regression_until_it_is_accepted(tmp_path: Pat
     assert code == 1
     assert "FAIL" in said
     assert "quotes baseline p95" in said
+    assert "run-025, run-026, run-027" in said, "what `accept` takes"
     told = json.loads(asked(file, "history", "trend", "--json")[1])
     assert told["state"] == "fail"
     assert told["figures"][0]["before"] < 10.1 < told["figures"][0]["now"]

@@ -117,23 +117,36 @@ def _file(state_dir: Path, project: str) -> Path:
     return state_dir / "interposed" / f"{project}.json"
 
 
-def write_note(state_dir: Path, note: Note) -> None:
-    """Note it, on disk for certain. StackError if that cannot be done: what is not noted is not done."""
+def write_note(state_dir: Path, note: Note, *, fresh: bool = False) -> None:
+    """Note it, on disk for certain. StackError if that cannot be done: what is not noted is not done.
+
+    A `fresh` note is the first of its project: one that is there already is somebody else's, and stays as it is.
+    """
     path = _file(state_dir, note.project)
+    draft = path.with_suffix(f".{os.getpid()}.new")
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        draft = path.with_suffix(".new")
-        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            json.dump(note.to_json(), file)
-            file.flush()
-            os.fsync(file.fileno())
-        draft.replace(path)
+        try:
+            descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+                json.dump(note.to_json(), file)
+                file.flush()
+                os.fsync(file.fileno())
+            if fresh:
+                path.hardlink_to(draft)
+            else:
+                draft.replace(path)
+        finally:
+            draft.unlink(missing_ok=True)  # it holds what the note holds
         folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             os.fsync(folder)
         finally:
             os.close(folder)
+    except FileExistsError as error:
+        raise StackError(
+            f"{note.project} is interposed, or was, by somebody else: {path} says so; put it back first: chaos-spike undo"
+        ) from error
     except OSError as error:
         raise StackError(
             f"{path} cannot be written: {error.strerror}; CHAOS_SPIKE_STATE_DIR names another place"
@@ -141,8 +154,11 @@ def write_note(state_dir: Path, note: Note) -> None:
 
 
 def forget_note(state_dir: Path, project: str) -> None:
-    """It is undone: so is its note."""
-    _file(state_dir, project).unlink(missing_ok=True)
+    """It is undone: so is its note, with what a process that was killed had begun to write."""
+    path = _file(state_dir, project)
+    path.unlink(missing_ok=True)
+    for draft in path.parent.glob(f"{project}.*.new"):
+        draft.unlink(missing_ok=True)
 
 
 def read_note(state_dir: Path, project: str) -> Note | None:

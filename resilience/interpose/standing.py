@@ -101,15 +101,20 @@ def prepare(site: Site, files: ComposeFiles, wanted: Sequence[Wanted]) -> Prepar
             raise FilesInvalid(f"{files.files[0]}: there is nothing to interpose: {said}")
     plan = interpose(model, wanted, facts)
     members = site.engine.members(project)
+    _check_members(files, members, plan)
+    warnings = (*plan.warnings, *left_out, *_drift(site.composer, files, members))
+    return Prepared(files, model, tuple(wanted), facts, plan, members, warnings)
+
+
+def _check_members(files: ComposeFiles, members: Sequence[Member], plan: Interposition) -> None:
+    """Refuse what runs, and must not be touched."""
     if theirs := sorted({each.interposed for each in members if each.interposed}):
         raise FilesInvalid(
-            f"{project}: {', '.join(theirs)} is interposed already, and this user's state directory does not know of it; "
+            f"{files.project}: {', '.join(theirs)} is interposed already, and this user's state directory does not know of it; "
             "put it back with the CHAOS_SPIKE_STATE_DIR that did it: chaos-spike undo"
         )
     if refused := (*_other_files(files, members, plan), *_unnamed_volumes(members, plan)):
         raise InterposeRefused(refused)
-    warnings = (*plan.warnings, *left_out, *_drift(site.composer, files, members))
-    return Prepared(files, model, tuple(wanted), facts, plan, members, warnings)
 
 
 def facts_of(site: Site, files: ComposeFiles, model: Model) -> Facts:
@@ -172,21 +177,24 @@ def _drift(composer: Composer, files: ComposeFiles, members: Sequence[Member]) -
 
 
 def apply(site: Site, prepared: Prepared) -> Note:
-    """Interpose; the note, owned by this process. StackError or whatever else went wrong, after restoring."""
+    """Interpose; the note, owned by this process. StackError or whatever else went wrong, after restoring; refusals as in `prepare`."""
     with tempfile.TemporaryDirectory(prefix="chaos-spike-build-") as scratch:
         image = provide_own_image(site.engine, site.composer.environ, Path(scratch))
     plan = interpose(prepared.model, prepared.wanted, replace(prepared.facts, image=image))
     project = str(prepared.files.project)
+    # Looked at again: making the image takes minutes the first time, and the project's owner has gone on meanwhile.
+    members = site.engine.members(project)
+    _check_members(prepared.files, members, plan)
     volumes, networks = site.engine.kept(project)
     owner = ProcessId.of(os.getpid())
     assert owner is not None  # we run
     known = services_of(prepared.model)
     before: dict[str, bool] = {}
-    for member in prepared.members:
+    for member in members:
         if member.service in known:
             before[member.service] = before.get(member.service, False) or member.running
     note = Note(
-        files=_as_spelled(prepared.files, prepared.members),
+        files=_as_spelled(prepared.files, members),
         engine=site.engine.address,
         image=image,
         owner=owner,
@@ -196,7 +204,7 @@ def apply(site: Site, prepared: Prepared) -> Note:
         fronts=plan.fronts,
         model=prepared.model,
     )
-    write_note(site.state_dir, note)
+    write_note(site.state_dir, note, fresh=True)
     try:
         _bring_up(site, plan, prepared.files, note)
     except BaseException:

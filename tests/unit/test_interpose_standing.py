@@ -16,11 +16,12 @@ import pytest
 from resilience.interpose import standing
 from resilience.interpose.composing import ComposeFiles, Composer, FilesInvalid
 from resilience.interpose.engine import Member
-from resilience.interpose.journal import read_notes
-from resilience.interpose.model import Wanted
+from resilience.interpose.journal import Note, read_note, read_notes, write_note
+from resilience.interpose.model import InterposeRefused, Wanted
 from resilience.interpose.standing import Site, apply, prepare, restore
 from resilience.lab.compose.command import ComposeCommand
 from resilience.lab.identity import ProcessId
+from resilience.lab.system import StackError
 
 FILE = "/shop/docker-compose.yml"
 SERVICES: dict[str, Any] = {
@@ -200,6 +201,48 @@ def test_undo_keeps_volumes_of_a_project_that_its_owner_has_taken_down(down: boo
     restore(site, replace(note, owner=ProcessId(1, 1)))
     assert machine.containers == {}
     assert machine.volumes == ({"shop_data"} if down else set())
+
+
+def test_apply_looks_again_after_the_image_was_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its owner has started the project meanwhile: it is up afterwards; what would lose data is refused."""
+    machine = Machine(SERVICES)
+    site = site_of(machine, tmp_path)
+
+    def build(*_: object) -> str:
+        machine.owner_up("db", "web")
+        return "ours:1"
+
+    monkeypatch.setattr(standing, "provide_own_image", build)
+    restore(site, apply(site, prepare(site, FILES, DB)))
+    assert {name: running for name, (running, *_) in machine.snapshot().items()} == {"db": True, "web": True}
+
+    machine.containers.clear()
+    prepared = prepare(site, FILES, DB)
+
+    def build_and_fill(*_: object) -> str:
+        machine.containers["db"] = machine.made("db", "", FILE, running=True, anonymous=("/data",))
+        return "ours:1"
+
+    monkeypatch.setattr(standing, "provide_own_image", build_and_fill)
+    with pytest.raises(InterposeRefused, match="volume without a name"):
+        apply(site, prepared)
+    assert set(machine.containers) == {"db"}
+
+
+def test_apply_leaves_a_project_to_who_was_faster(tmp_path: Path) -> None:
+    """Two have prepared the same project: the second touches nothing, and the first one's note can still put it back."""
+    machine = Machine(SERVICES)
+    site = site_of(machine, tmp_path)
+    note = Note.from_json(apply(site, prepare(site, FILES, DB)).to_json())
+    restore(site, note)
+    prepared = prepare(site, FILES, DB)
+    write_note(tmp_path, replace(note, before={"theirs": True}))
+    with pytest.raises(StackError, match="by somebody else"):
+        apply(site, prepared)
+    assert machine.containers == {}
+    left = read_note(tmp_path, "shop")
+    assert left is not None
+    assert left.before == {"theirs": True}
 
 
 def test_resolve_refuses_a_name_that_an_old_compose_would_change() -> None:

@@ -28,6 +28,7 @@ from resilience.breaker.observation import (
     Counter,
     Fault,
     Gap,
+    Interval,
     Observation,
     State,
     Transition,
@@ -51,6 +52,8 @@ class Surroundings:
     faults: list[Fault] = field(default_factory=list)
     reports: dict[str, list[Transition]] = field(default_factory=lambda: defaultdict(list))
     """By breaker: one transition, at least, of each life that reported any."""
+    holes: dict[str, list[Interval]] = field(default_factory=dict)
+    """By breaker: the times in which transitions were lost, as the numbers of those that were not say."""
     tapped: set[str] = field(default_factory=set)
     count: int = 0
     origin_ns: int = FOREVER_NS
@@ -110,8 +113,19 @@ def survey(history: Iterable[Observation]) -> Surroundings:
         lives = {
             (t.instance, t.boot, bisect(boots, t.at.lo_ns), bisect(boots, t.at.hi_ns)): t for t in reports
         }
+        found.holes[name] = list(_holes(reports))
         found.reports[name] = list(lives.values())
     return found
+
+
+def _holes(reports: Iterable[Transition]) -> Iterator[Interval]:
+    """Where numbers are missing. Somebody may have counted anew: from a lower number on nothing is missing."""
+    latest: dict[tuple[str | None, str | None], Transition] = {}
+    for report in sorted(reports, key=begin_of):
+        before = latest.get((report.instance, report.boot))
+        latest[report.instance, report.boot] = report
+        if before and before.seq is not None and report.seq is not None and report.seq > before.seq + 1:
+            yield Interval(before.at.lo_ns, max(before.at.hi_ns, report.at.hi_ns))
 
 
 def _note(found: Surroundings, entry: _Own) -> None:
@@ -241,6 +255,7 @@ class _Feed:
         """The times of boots and of lost records; a lost call may have run for as long as calls last."""
         margin = self._around.longest_ns + (self._spec.timeout_ns or 0)
         lost = [gap.at.widened(margin, margin) for gap in self._around.gaps if gap.at is not None]
+        lost += self._around.holes.get(self.breaker, ())
         return [(at.lo_ns, at.hi_ns) for at in (*lost, *(boot.at for boot in self._around.boots))]
 
     def _succeeded(self, call: Call, arrival: Arrival | None) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import pytest
 from breaker_world import MS, S
 
 from resilience.breaker.history import Call, Interval, Observation, Transition
@@ -106,3 +107,14 @@ def test_breaker_cut_asks_for_the_reports_of_a_life_that_made_some_elsewhere() -
     whole, cut = judged([*episode(0, 0), *episode(1, 6 * S, told=()), *calm("x", 12 * S)], SPEC, 250)
     assert ("a", "R17") in faults(whole)
     assert ("a", "R17") in faults(cut)
+
+
+@pytest.mark.parametrize("lost", [0, 1, 2])
+def test_breaker_cut_hides_no_missing_number_of_a_report(lost: int) -> None:
+    """A report that was lost on its way is missing in the stretch where it was made, and not held against the breaker."""
+    kept = [place for place in range(3) if place != lost]
+    whole, cut = judged([*episode(0, 0), *episode(1, 6 * S, told=kept), *episode(2, 12 * S)], SPEC, 250)
+    names = [*whole.instances[0].rules]
+    assert [r.verdict for r in cut.instances[0].rules.values()] == [
+        whole.instances[0].rules[n].verdict for n in names
+    ]

@@ -90,7 +90,8 @@ def _wanted(text: str) -> Wanted:
 def _apply(site: Site, prepared: Prepared) -> Note:
     """Do it; a signal on the way puts everything back, and what it could not put back is said."""
     from resilience.interpose.journal import read_note, write_note
-    from resilience.interpose.standing import apply
+    from resilience.interpose.standing import apply, restore
+    from resilience.lab.system import StackError
 
     received = 0
 
@@ -104,8 +105,14 @@ def _apply(site: Site, prepared: Prepared) -> Note:
 
     former = {each: signal.signal(each, stop) for each in (signal.SIGINT, signal.SIGTERM)}
     try:
-        note = apply(site, prepared).kept_by_nobody()
-        write_note(site.state_dir, note)
+        note = apply(site, prepared)
+        try:
+            write_note(site.state_dir, note.kept_by_nobody())
+        except StackError:
+            restore(
+                site, note
+            )  # it may not stand: the next start would take it for what a dead process has left
+            raise
     except KeyboardInterrupt:
         # Its note is forgotten when all of it is back, not before.
         project = str(prepared.files.project)
@@ -119,7 +126,7 @@ def _apply(site: Site, prepared: Prepared) -> Note:
     finally:
         for each, handler in former.items():
             signal.signal(each, handler)
-    return note
+    return note.kept_by_nobody()
 
 
 def _prove_standing(site: Site, project: str) -> None:

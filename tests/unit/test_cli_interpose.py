@@ -12,9 +12,10 @@ import typer
 
 from resilience.cli.interpose import _apply
 from resilience.cli.interposed import check_interposable
-from resilience.interpose import standing
+from resilience.interpose import journal, standing
 from resilience.interpose.composing import ComposeFiles
 from resilience.interpose.journal import Note, write_note
+from resilience.lab.system import StackError
 from resilience.plan import load_text
 
 FILES = ComposeFiles((Path("docker-compose.yml"),), "shop")
@@ -45,6 +46,25 @@ def test_interpose_stopped_says_put_back_only_where_it_is(
     said = capsys.readouterr().err
     assert told in said
     assert ("everything was put back" in said) is not left
+
+
+def test_interpose_whose_note_cannot_be_kept_is_put_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The disk is full when everything stands: exit 6 says that it was put back, and so it is."""
+    back: list[Note] = []
+
+    def no_space(*_: object) -> None:
+        raise StackError("no space left")
+
+    monkeypatch.setattr(standing, "apply", lambda *_: NOTE)
+    monkeypatch.setattr(standing, "restore", lambda _site, note: back.append(note))
+    monkeypatch.setattr(journal, "write_note", no_space)
+    site: Any = SimpleNamespace(state_dir=tmp_path)
+    prepared: Any = SimpleNamespace(files=FILES)
+    with pytest.raises(StackError, match="no space left"):
+        _apply(site, prepared)
+    assert back == [NOTE]
 
 
 PLAN = """

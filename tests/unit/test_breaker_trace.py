@@ -9,13 +9,14 @@ import threading
 from pathlib import Path
 
 import pytest
+from ruamel.yaml import YAML
 from typer.testing import CliRunner
 
 from resilience.breaker.dialects import DIALECTS
 from resilience.breaker.history import HistoryError
 from resilience.breaker.report import Verdict, rule_order
 from resilience.breaker.rules import ALL
-from resilience.breaker.spec import KEYS, SpecError
+from resilience.breaker.spec import KEYS, BreakerSpec, SpecError
 from resilience.breaker.trace import render, verify_trace
 from resilience.cli.main import app
 
@@ -91,6 +92,13 @@ def test_breaker_docs_show_every_key_and_rule() -> None:
     text = (DOCS / "breakers.md").read_text(encoding="utf-8")
     assert [key for key in KEYS if f"`{key}`" not in text] == []
     assert [rule.id for rule in ALL if f"| {rule.id} {rule.title} |" not in text] == []
+
+
+def test_breaker_docs_example_specification_is_one() -> None:
+    """It is read as it stands, and is what its comments say."""
+    (block,) = re.findall(r"```yaml\n(.*?)```", (DOCS / "breakers.md").read_text(encoding="utf-8"), re.DOTALL)
+    spec = BreakerSpec.from_mapping(YAML(typ="safe").load(block))
+    assert (spec.dialect, spec.failures, spec.wait_ns, spec.timeout_ns) == ("purgatory", 5, 10**9, 3 * 10**8)
 
 
 def test_breaker_docs_example_history_gets_the_verdict_that_it_says() -> None:

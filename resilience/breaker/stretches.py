@@ -249,7 +249,7 @@ class _Feed:
             elif not _calm(entry, known):
                 until = (entry.done or entry.at) if isinstance(entry, Arrival) else entry.at
                 busy.append((entry.at.lo_ns, until.hi_ns))
-        return calm, busy + self._disturbed()
+        return calm, busy + self._disturbed() + list(_not_closed(self.entries))
 
     def _disturbed(self) -> list[tuple[int, int]]:
         """The times of boots and of lost records; a lost call may have run for as long as calls last."""
@@ -270,6 +270,20 @@ def _calm(entry: Arrival | Transition | State | Counter, known: set[str]) -> boo
     if isinstance(entry, State):
         return entry.state == "closed" and not entry.failures
     return entry.id in known if isinstance(entry, Arrival) else isinstance(entry, Counter)
+
+
+def _not_closed(entries: Iterable[_Own]) -> Iterator[tuple[int, int]]:
+    """The times in which an instance says that it is not closed: one that is switched off by hand lets calls in, and counts none."""
+    since: dict[str | None, tuple[int, str | None]] = {}
+    for entry in entries:
+        begin, boot = since.get(entry.instance, (FOREVER_NS, None))
+        told = isinstance(entry, Transition)
+        if begin < FOREVER_NS and (told or entry.boot not in {None, boot}):
+            yield begin, begin_of(entry)
+            del since[entry.instance]
+        if isinstance(entry, Transition) and entry.to_state != "closed":
+            since[entry.instance] = entry.at.lo_ns, entry.boot
+    yield from ((begin, FOREVER_NS) for begin, _ in since.values())
 
 
 def _over(call: Call, arrival: Arrival | None) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -118,3 +119,19 @@ def test_breaker_cut_hides_no_missing_number_of_a_report(lost: int) -> None:
     assert [r.verdict for r in cut.instances[0].rules.values()] == [
         whole.instances[0].rules[n].verdict for n in names
     ]
+
+
+def test_breaker_cut_never_comes_while_the_breaker_is_switched_off() -> None:
+    """However calm it is: that it is switched off is why later failures do not open it."""
+    off = Transition("b", "a", "closed", "disabled", at(107 * MS), manual=True)
+    failures = [call(f"f{i}", 6 * S + i * 20 * MS, "failure") for i in range(10)]
+    history = [off, *calm("c", 0, 300), *failures, *calm("d", 6300 * MS, 300)]
+    whole, cut = judged(history, SPEC, 250, least=1)
+    assert faults(whole) == faults(cut) == []
+
+
+def test_breaker_cut_comes_again_after_a_life_that_ended_open() -> None:
+    """An instance that was restarted while it was open does not keep everything after it in memory."""
+    first = [replace(entry, boot="1") for entry in episode(0, 0, told=[0]) if begin_of(entry) < 2400 * MS]
+    second = [replace(entry, boot="2") for entry in calm("x", 3 * S, 800)]
+    judged([*first, *second], SPEC, 250, least=3)

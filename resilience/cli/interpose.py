@@ -43,7 +43,7 @@ def interpose(
     """Put proxies in front of the dependencies of a compose file; without --up, only say what would be done.
 
     Undo it with `chaos-spike undo`. Exit 2 if something cannot be interposed (nothing was changed), 3 if calls can or do go
-    past a proxy, 6 if the project could not be brought up (it was put back).
+    past a proxy, or if that could not be looked at, 6 if the project could not be brought up (it was put back).
     """
     from faults.journal import default_state_dir
     from resilience.interpose.composing import FilesInvalid, compose_files
@@ -160,8 +160,13 @@ def _say_standing(site: Site, note: Note) -> None:
 
 def _say_proof(site: Site, note: Note) -> None:
     from resilience.interpose.looking import prove
+    from resilience.lab.system import StackError
 
-    found = prove(site, note)
+    try:
+        found = prove(site, note)
+    except StackError as error:
+        complain(f"it stands, and could not be proved: {error}")
+        raise typer.Exit(EXIT_CODES[Verdict.UNKNOWN]) from error
     for doubt in found:
         if not doubt.is_grave:
             typer.echo(f"warning: {doubt.text}")

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 import typer
 
-from resilience.cli.interpose import _apply
+from resilience.cli.interpose import _apply, _say_proof
 from resilience.cli.interposed import check_interposable
-from resilience.interpose import journal, standing
+from resilience.interpose import journal, looking, standing
 from resilience.interpose.composing import ComposeFiles
 from resilience.interpose.journal import Note, write_note
 from resilience.lab.system import StackError
@@ -67,6 +67,24 @@ def test_interpose_whose_note_cannot_be_kept_is_put_back(
     assert back == [NOTE]
 
 
+def test_interpose_that_could_not_be_looked_at_is_not_said_to_be_put_back(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It stands: exit 3, and not the 6 of what was put back; nor is it said to be proved."""
+
+    def cannot(*_: object) -> None:
+        raise StackError("the network of web cannot be looked into")
+
+    monkeypatch.setattr(looking, "prove", cannot)
+    site: Any = SimpleNamespace()
+    with pytest.raises(typer.Exit) as ended:
+        _say_proof(site, NOTE)
+    assert ended.value.exit_code == 3
+    said = capsys.readouterr()
+    assert "could not be proved: the network of web" in said.err
+    assert "proved:" not in said.out
+
+
 PLAN = """
 version: 1
 name: shop
@@ -107,7 +125,7 @@ def test_plan_of_compose_files_names_services_that_they_have(
     """A misspelt container, or a proxy's name for one, is exit 2 before anything is started; not 6 when all of it is up."""
     monkeypatch.setenv("CHAOS_SPIKE_STATE_DIR", str(tmp_path))
     site = SimpleNamespace(engine=SimpleNamespace(close=lambda: None))
-    model = {"services": {"web": {}, "postgres": {}}}
+    model: dict[str, Any] = {"services": {"web": {}, "postgres": {}}}
     monkeypatch.setattr(standing.Site, "open", lambda *_: site)
     monkeypatch.setattr(standing, "prepare", lambda *_: SimpleNamespace(model=model))
     (tmp_path / "docker-compose.yml").touch()

@@ -121,8 +121,9 @@ class InterposedStack:
         watching, self._watching = self._watching, None
         if watching is not None:
             watching.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await watching
+            await asyncio.wait({watching})  # whatever it ended with: what stands interposed is put back
+            if why := _broken(watching):
+                log.warning("%s", why)
         site, note = self._site, self._note
         self._site = self._note = None
         if site is None:
@@ -149,7 +150,9 @@ class InterposedStack:
         counted = await passed(note.fronts)
         for front in note.fronts:
             self._collect(silent(front, self._counted, counted))
-        return tuple(doubt.text for doubt in self._found.values() if doubt.is_grave)
+        found = tuple(doubt.text for doubt in self._found.values() if doubt.is_grave)
+        broken = _broken(self._watching) if self._watching is not None else None
+        return found if broken is None else (*found, broken)
 
     def _collect(self, doubts: Sequence[Doubt]) -> None:
         for doubt in doubts:
@@ -237,6 +240,14 @@ class InterposedStack:
             name: [each for each in members if each.running and each.service == named.get(name, name)]
             for name in self._watched
         }
+
+
+def _broken(watching: asyncio.Task[None]) -> str | None:
+    """Why nobody watches any more, though nobody said so; `None` where all is well."""
+    error = watching.exception() if watching.done() and not watching.cancelled() else None
+    return (
+        None if error is None else f"connections were not watched to the end: {type(error).__name__}: {error}"
+    )
 
 
 def _tap_url(front: Front) -> str:

@@ -1,4 +1,4 @@
-"""`--cluster`: what can be said of the address of a dask scheduler before anything is started."""
+"""`--cluster` and `--workers`: what can be said of where the load is to come from before anything is started."""
 
 from __future__ import annotations
 
@@ -7,12 +7,18 @@ from urllib.parse import urlsplit
 
 from resilience.cli.scenarios import fail_usage
 
+MOST_WORKERS_HERE = 256
+"""Load processes on one machine: each takes some 50 MB, and a runner keeps up with about 300."""
 _SCHEMES = ("tcp", "tls", "ws", "wss")
 
 
-def check_cluster(address: str | None, jobs: int) -> None:
-    """Exit with 2 where no load can be driven from a cluster of this address."""
+def check_cluster(address: str | None, jobs: int, workers: int | None = None) -> None:
+    """Exit with 2 where no load can be driven from a cluster of this address; or from so many processes without one."""
     if address is None:
+        if workers is not None and workers > MOST_WORKERS_HERE:
+            fail_usage(
+                f"--workers {workers}: this machine drives at most {MOST_WORKERS_HERE} of them; --cluster has room for more"
+            )
         return
     try:
         parts = urlsplit(address)

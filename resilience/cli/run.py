@@ -65,7 +65,7 @@ def run(
         typer.Option(
             min=1,
             max=4096,
-            help="Load worker processes (default: 2; with --cluster one for each dask worker).",
+            help="Load worker processes (default: 2, at most 256; with --cluster one for each dask worker).",
         ),
     ] = None,
     cluster: Annotated[
@@ -101,7 +101,7 @@ def run(
     # Every plan is loaded before the first one runs: a typo in the last must not cost the time of the others.
     loaded = [load_or_exit(name, overlays=overlay or (), settings=setting or ()) for name in names]
     place = placed(stack, target, fallback, dry_run=dry_run, notice=notice)
-    check_cluster(cluster, jobs)
+    check_cluster(cluster, jobs, workers)
     for plan in loaded:
         check_stack(plan, place)
         if not dry_run:

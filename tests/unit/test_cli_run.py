@@ -303,3 +303,12 @@ def test_target_is_shown_without_its_user_and_passed_on_whole() -> None:
     assert "127.0.0.1:8000" in shown(target=target)
     words = Words(Place(StackKind.EXTERNAL, target), 1, 2, False, (), (), Path("runs"))
     assert target in words.again("breaker")
+
+
+def test_run_takes_no_more_workers_than_one_machine_has_room_for() -> None:
+    """Without a cluster thousands of processes would be started here: a slip of the finger ends with 2 instead."""
+    asked = CliRunner().invoke(app, ["run", "breaker", "--dry-run", "--workers", "257"])
+    assert asked.exit_code == 2
+    assert "--workers 257" in asked.stderr
+    assert "--cluster" in asked.stderr
+    assert CliRunner().invoke(app, ["run", "breaker", "--dry-run", "--workers", "256"]).exit_code == 0

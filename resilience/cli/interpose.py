@@ -173,5 +173,7 @@ def _say_proof(site: Site, note: Note) -> None:
     if grave := [doubt for doubt in found if doubt.is_grave]:
         complain("the proxies are not the only way:\n" + "\n".join(f"  {doubt.text}" for doubt in grave))
         raise typer.Exit(EXIT_CODES[Verdict.INVALID])
-    names = ", ".join(front.service for front in note.fronts)
-    typer.echo(f"proved: every name of {names} leads to its proxy, and every connection comes through it")
+    unseen = {doubt.service for doubt in found if doubt.is_unseen}
+    names = ", ".join(front.service for front in note.fronts if front.service not in unseen)
+    if names:
+        typer.echo(f"proved: every name of {names} leads to its proxy, and every connection comes through it")

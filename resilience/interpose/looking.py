@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from resilience.interpose.engine import Member, sockets_from_here
 from resilience.interpose.journal import Note
 from resilience.interpose.model import Front
-from resilience.interpose.proving import Doubt, View, bypasses, unpassed, unreached
+from resilience.interpose.proving import Doubt, View, bypasses, unpassed, unreached, unseen
 from resilience.interpose.standing import Site
 
 
@@ -24,6 +24,7 @@ def prove(site: Site, note: Note) -> tuple[Doubt, ...]:
     views = {view.container: view for view in engine.views(project, note.image, concerned, sorted(names))}
     found = list(_judged(note, members, views, engine.owners(project)))
     for front in note.fronts:
+        found += unseen(front, [view for view in views.values() if view.service in _reachers(note, front)])
         found += unpassed(front, [view for view in views.values() if view.service == front.real])
         proxies = [each for each in members if each.service == front.proxy and each.running]
         if not proxies:

@@ -22,6 +22,7 @@ from resilience.interpose.model import Front
 
 _LISTENS = "0A"
 _UNPASSED = "port"
+_UNSEEN = "unseen"
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +57,13 @@ class Doubt:
 
     @property
     def is_grave(self) -> bool:
-        """Whether it speaks against the proof; a port that nobody passes on is only told."""
-        return self.kind != _UNPASSED
+        """Whether it speaks against the proof; a port that nobody passes on, and that nobody could look, are only told."""
+        return self.kind not in {_UNPASSED, _UNSEEN}
+
+    @property
+    def is_unseen(self) -> bool:
+        """Whether nothing speaks for the proof, either."""
+        return self.kind == _UNSEEN
 
 
 def bypasses(
@@ -139,6 +145,19 @@ def unpassed(front: Front, real: Iterable[View]) -> tuple[Doubt, ...]:
             f"--dependency {front.service}:{port}",
         )
         for port in sorted(ports - passed)
+    )
+
+
+def unseen(front: Front, others: Sequence[View]) -> tuple[Doubt, ...]:
+    """Where none runs who could call the dependency, no name was looked up, and none of them is proved."""
+    if others:
+        return ()
+    return (
+        Doubt(
+            front.service,
+            _UNSEEN,
+            f"nobody runs who could call {front.service}: none of its names was looked up; prove it again (--prove) once one does",
+        ),
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -15,6 +16,8 @@ from resilience.cli.interposed import check_interposable
 from resilience.interpose import journal, looking, standing
 from resilience.interpose.composing import ComposeFiles
 from resilience.interpose.journal import Note, write_note
+from resilience.interpose.model import Front
+from resilience.interpose.proving import View, unseen
 from resilience.lab.system import StackError
 from resilience.plan import load_text
 
@@ -83,6 +86,27 @@ def test_interpose_that_could_not_be_looked_at_is_not_said_to_be_put_back(
     said = capsys.readouterr()
     assert "could not be proved: the network of web" in said.err
     assert "proved:" not in said.out
+
+
+def test_interpose_that_nobody_could_look_at_is_not_said_to_be_proved(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of two dependencies one has no caller that runs: that is told, and the other one alone is proved."""
+    fronts = tuple(
+        Front(name, f"{name}--real", f"chaos-{name}", (name,), (), (), (), 1, 2) for name in ("db", "cache")
+    )
+    view = View("web", "shop-web-1", frozenset({"10.0.0.4"}), {}, ())
+    assert unseen(fronts[0], [view]) == ()
+    found = unseen(fronts[1], [])
+    assert [doubt.is_grave for doubt in found] == [False]
+    site: Any = SimpleNamespace()
+    monkeypatch.setattr(looking, "prove", lambda *_: found)
+    _say_proof(site, replace(NOTE, fronts=fronts))
+    said = capsys.readouterr().out
+    assert "nobody runs who could call cache: none of its names was looked up" in said
+    assert "proved: every name of db leads" in said
+    _say_proof(site, replace(NOTE, fronts=fronts[1:]))
+    assert "proved:" not in capsys.readouterr().out
 
 
 PLAN = """

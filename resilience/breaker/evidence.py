@@ -83,6 +83,7 @@ class Track:
     tapped: bool  # somebody watched the wire
     longest_ns: int  # from the earliest decision to the latest outcome of one call
     eventful: bool  # it reports its transitions, whether or not there was one here
+    alone: Interval  # within it no call of a neighbouring stretch was running
     _lo: tuple[int, ...] = field(repr=False, default=())
     _reach: tuple[int, ...] = field(repr=False, default=())
 
@@ -203,6 +204,12 @@ class _Sorter:
         for key in owners.all_keys():
             yield self._track(name, key, owners, shares[key], strays, orphans, told=key in told)
 
+    def _alone(self) -> Interval:
+        if self.stretch is None:
+            return Interval(-FOREVER_NS, FOREVER_NS)
+        begin, end = self.stretch.alone_from_ns, self.stretch.end_ns
+        return Interval(min(begin + self.spec.delta_ns, end), max(begin, end - self.spec.delta_ns))
+
     def _told(self, name: str, owners: Owners) -> set[tuple[str | None, str | None] | None]:
         """Whose transitions were reported anywhere in the history that this is a stretch of."""
         reports: Iterable[Observation] = self.stretch.around.reports.get(name, ()) if self.stretch else ()
@@ -258,6 +265,7 @@ class _Sorter:
             orphans=tuple(o for o in orphans if o.instance in {None, key[0]}),
             tapped=bool(self.arrivals[name]) or (around is not None and name in around.tapped),
             eventful=bool(transitions) or told,
+            alone=self._alone(),
             longest_ns=max(
                 (min(c.finish.hi_ns, end) - c.decision.lo_ns for c in calls if c.finish), default=0
             ),

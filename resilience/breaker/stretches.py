@@ -63,11 +63,15 @@ class Surroundings:
 
 @dataclass(frozen=True, slots=True)
 class Stretch:
-    """Part of one breaker's observations, in order of time; `begin_ns`: where it was cut from what came before."""
+    """Part of one breaker's observations, in order of time.
+
+    `begin_ns`: where it was cut from what came before. Until `alone_from_ns` calls from there may still have been running.
+    """
 
     breaker: str
     entries: Sequence[_Own]
     begin_ns: int
+    alone_from_ns: int
     end_ns: int
     around: Surroundings
 
@@ -184,7 +188,7 @@ class _Feed:
         self.try_at = self._most = most
         self._spec = spec
         self._around = around
-        self._begin_ns = -FOREVER_NS
+        self._begin_ns = self._alone_ns = -FOREVER_NS
         self._keep = LEAST + spec.window + spec.successes + (spec.permitted or 0) + spec.resolving_results
         # What was reported so late happened on the other side of a cut that lay between.
         self._reach_ns = 2 * spec.window_ns + spec.eps_ns + spec.delta_ns + spec.event_delay_ns
@@ -205,14 +209,17 @@ class _Feed:
             elif isinstance(entry, Arrival) and entry.id in across:
                 before = True
             (early if before else late).append(entry)
-        stretch = Stretch(self.breaker, early, self._begin_ns, at, self._around)
+        stretch = Stretch(self.breaker, early, self._begin_ns, self._alone_ns, at, self._around)
         self.entries, self._begin_ns = late, at
+        self._alone_ns = max(
+            (_over(e, None) for e in early if isinstance(e, Call) and e.outcome == "ok"), default=at
+        )
         self.try_at = len(late) + self._most
         return stretch
 
     def rest(self) -> Stretch:
         """What is left at the end."""
-        return Stretch(self.breaker, self.entries, self._begin_ns, FOREVER_NS, self._around)
+        return Stretch(self.breaker, self.entries, self._begin_ns, self._alone_ns, FOREVER_NS, self._around)
 
     def _calm_place(self) -> int | None:
         calls, busy = self._sorted()

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from breaker_world import MS, S
 
-from resilience.breaker.history import Call, Interval, Observation, Transition
+from resilience.breaker.history import Call, Counter, Interval, Observation, Transition
 from resilience.breaker.report import BreakerReport, Verdict
 from resilience.breaker.spec import BreakerSpec
 from resilience.breaker.stretches import begin_of, stretches, survey
@@ -135,3 +135,23 @@ def test_breaker_cut_comes_again_after_a_life_that_ended_open() -> None:
     first = [replace(entry, boot="1") for entry in episode(0, 0, told=[0]) if begin_of(entry) < 2400 * MS]
     second = [replace(entry, boot="2") for entry in calm("x", 3 * S, 800)]
     judged([*first, *second], SPEC, 250, least=3)
+
+
+@pytest.mark.parametrize("total", ["succeeded", "admitted"])
+def test_breaker_cut_counts_calls_that_run_across_it_on_neither_side_alone(total: str) -> None:
+    """Totals read while a call of the other stretch is running are not held against the calls of one stretch."""
+    calls = [*calm("c", 0, 400, lasts=70 * MS), *calm("d", 8200 * MS, 300, lasts=70 * MS)]
+    failed = [call(f"f{i}", 8100 * MS + i * 20 * MS, "failure") for i in range(2)]
+    history: list[Observation] = [*calls, *failed]
+    for now in range(11 * MS, 13 * S, 25 * MS):
+        if total == "succeeded":
+            value = sum(1 for c in calls if c.end is not None and c.end.hi_ns < now)
+        else:
+            value = sum(1 for c in (*calls, *failed) if c.start.lo_ns < now)
+        history.append(Counter("b", "a", total, value, at(now)))
+    whole, cut = judged(history, SPEC, 600)
+    assert faults(whole) == faults(cut) == []
+    wrong = [
+        replace(e, value=e.value + 9) if isinstance(e, Counter) and e.at.lo_ns > 6 * S else e for e in history
+    ]
+    assert faults(judged(wrong, SPEC, 600)[1]) == [("a", "R17")]

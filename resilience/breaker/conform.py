@@ -150,7 +150,7 @@ class Explainer:
 
     def alternatives(self, to: Automaton | None = None) -> Iterator[Change]:
         """Breakers that differ in one parameter or one habit (from `to`, by default from the specification), nearest first."""
-        yield from alternatives(to or self.automaton, {call.outcome for call in self.track.calls})
+        yield from alternatives(to or self.automaton, self.track.outcomes)
 
 
 def _unfit(track: Track, spec: BreakerSpec) -> str:

@@ -83,6 +83,7 @@ class Track:
     tapped: bool  # somebody watched the wire
     longest_ns: int  # from the earliest decision to the latest outcome of one call
     eventful: bool  # it reports its transitions, whether or not there was one here
+    outcomes: frozenset[str]  # how its calls ended, here or elsewhere
     alone: Interval  # within it no call of a neighbouring stretch was running
     _lo: tuple[int, ...] = field(repr=False, default=())
     _reach: tuple[int, ...] = field(repr=False, default=())
@@ -204,6 +205,12 @@ class _Sorter:
         for key in owners.all_keys():
             yield self._track(name, key, owners, shares[key], strays, orphans, told=key in told)
 
+    def _outcomes(self, name: str, instance: str | None) -> frozenset[str]:
+        """How calls of an instance ended in the whole history, where this is a stretch of it: what is to be tested depends on that."""
+        known = self.stretch.around.outcomes.get(name, {}) if self.stretch else {}
+        whose = known if self.spec.scope == "shared" else known.keys() & {instance, None}
+        return frozenset(outcome for each in whose for outcome in known[each])
+
     def _alone(self) -> Interval:
         if self.stretch is None:
             return Interval(-FOREVER_NS, FOREVER_NS)
@@ -265,6 +272,7 @@ class _Sorter:
             orphans=tuple(o for o in orphans if o.instance in {None, key[0]}),
             tapped=bool(self.arrivals[name]) or (around is not None and name in around.tapped),
             eventful=bool(transitions) or told,
+            outcomes=self._outcomes(name, key[0]).union(call.outcome for call in calls),
             alone=self._alone(),
             longest_ns=max(
                 (min(c.finish.hi_ns, end) - c.decision.lo_ns for c in calls if c.finish), default=0

@@ -55,6 +55,8 @@ class Surroundings:
     holes: dict[str, list[Interval]] = field(default_factory=dict)
     """By breaker: the times in which transitions were lost, as the numbers of those that were not say."""
     tapped: set[str] = field(default_factory=set)
+    outcomes: dict[str, dict[str | None, set[str]]] = field(default_factory=lambda: defaultdict(dict))
+    """By breaker and instance: how its calls ended."""
     count: int = 0
     origin_ns: int = FOREVER_NS
     disorder_ns: int = 0
@@ -135,8 +137,10 @@ def _holes(reports: Iterable[Transition]) -> Iterator[Interval]:
 def _note(found: Surroundings, entry: _Own) -> None:
     if entry.instance is not None:
         found.named[entry.breaker].add(entry.instance)
-    if isinstance(entry, Call) and entry.end is not None:
-        found.longest_ns = max(found.longest_ns, entry.end.hi_ns - entry.start.lo_ns)
+    if isinstance(entry, Call):
+        found.outcomes[entry.breaker].setdefault(entry.instance, set()).add(entry.outcome)
+        if entry.end is not None:
+            found.longest_ns = max(found.longest_ns, entry.end.hi_ns - entry.start.lo_ns)
     elif isinstance(entry, Transition):
         found.reports[entry.breaker].append(entry)
     elif isinstance(entry, Arrival):

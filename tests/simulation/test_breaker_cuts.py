@@ -155,3 +155,21 @@ def test_breaker_cut_counts_calls_that_run_across_it_on_neither_side_alone(total
         replace(e, value=e.value + 9) if isinstance(e, Counter) and e.at.lo_ns > 6 * S else e for e in history
     ]
     assert faults(judged(wrong, SPEC, 600)[1]) == [("a", "R17")]
+
+
+def test_breaker_cut_passes_no_rule_that_is_tested_for_half_of_what_it_says() -> None:
+    """Cancelled calls were told from failures in one stretch, excluded ones in none: what counts as a failure was not tested."""
+    ill = 2 * S
+    kinds = ("failure", "cancelled", "failure", "cancelled", "failure")
+    first = [*calm("c", 0), *(call(f"f{i}", ill + i * 20 * MS, kind) for i, kind in enumerate(kinds))]
+    first += [call(f"r{i}", ill + (100 + i * 20) * MS, "rejected", lasts=MS) for i in range(24)]
+    first += [
+        call("p", ill + 600 * MS, "cancelled"),
+        call("q", ill + 610 * MS),
+        *calm("d", ill + 640 * MS, 300),
+    ]
+    history = [*first, call("e", 10 * S, "excluded"), *calm("g", 10020 * MS, 300)]
+    whole, cut = judged(first, SPEC, 200)
+    assert [r.instances[0].rules["R14"].verdict for r in (whole, cut)] == [Verdict.PASS] * 2
+    whole, cut = judged(history, SPEC, 200)
+    assert [r.instances[0].rules["R14"].verdict for r in (whole, cut)] == [Verdict.UNKNOWN] * 2

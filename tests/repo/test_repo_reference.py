@@ -27,6 +27,6 @@ def test_reference_lists_what_it_promises() -> None:
     ):
         assert word in told, word
     for code in set(EXIT_CODES.values()):
-        assert re.search(rf"^\\| {code} \\|", told, re.MULTILINE), code
+        assert re.search(rf"^\| {code} \|", told, re.MULTILINE), code
     headings = {heading.lower().replace(" ", "-") for heading in re.findall(r"^#+ (.*)$", told, re.MULTILINE)}
     assert set(re.findall(r"\]\(#([^)]*)\)", told)) <= headings

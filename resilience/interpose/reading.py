@@ -161,6 +161,11 @@ def leans_on(service: Service, name: str) -> bool:
     return name in owners or any(service.get(key) == shared for key in ("network_mode", "pid", "ipc"))
 
 
+def replicas_of(service: Service) -> int:
+    """How many containers of a service there are to be, by its file."""
+    return int((service.get("deploy") or {}).get("replicas") or service.get("scale") or 1)
+
+
 def has_no_names(service: Service) -> bool:
     """Whether its network knows no names: the host's, none at all, or the engine's old bridge."""
     return str(service.get("network_mode") or "") in _NO_NAMES

@@ -19,6 +19,7 @@ from resilience.interpose.reading import (
     names_of,
     networks_of,
     ports_of,
+    replicas_of,
     says,
     services_of,
     share_a_network,
@@ -189,7 +190,7 @@ def warnings(model: Model, wanted: Sequence[Wanted], facts: Facts) -> tuple[str,
     found: list[str] = []
     for each in wanted:
         name, service = each.service, known[each.service]
-        count = int((service.get("deploy") or {}).get("replicas") or service.get("scale") or 1)
+        count = replicas_of(service)
         if count > 1:
             found.append(f"{name} has {count} replicas: one proxy stands before all of them")
         said = {"image": service.get("image"), **says(service)}

@@ -27,12 +27,11 @@ from resilience.interpose.engine import Member, ProjectEngine
 from resilience.interpose.journal import Note, forget_note, read_note, read_notes, write_note
 from resilience.interpose.model import (
     Facts,
-    InterposeRefused,
     Interposition,
     Model,
-    Refusal,
     Wanted,
 )
+from resilience.interpose.present import check_members
 from resilience.interpose.reading import graces_s, leans_on, services_of
 from resilience.interpose.rewriting import ADMIN_NETWORK, interpose
 from resilience.lab.compose.command import find_compose
@@ -101,20 +100,9 @@ def prepare(site: Site, files: ComposeFiles, wanted: Sequence[Wanted]) -> Prepar
             raise FilesInvalid(f"{files.files[0]}: there is nothing to interpose: {said}")
     plan = interpose(model, wanted, facts)
     members = site.engine.members(project)
-    _check_members(files, members, plan)
+    check_members(files, model, members, plan)
     warnings = (*plan.warnings, *left_out, *_drift(site.composer, files, members))
     return Prepared(files, model, tuple(wanted), facts, plan, members, warnings)
-
-
-def _check_members(files: ComposeFiles, members: Sequence[Member], plan: Interposition) -> None:
-    """Refuse what runs, and must not be touched."""
-    if theirs := sorted({each.interposed for each in members if each.interposed}):
-        raise FilesInvalid(
-            f"{files.project}: {', '.join(theirs)} is interposed already, and this user's state directory does not know of it; "
-            "put it back with the CHAOS_SPIKE_STATE_DIR that did it: chaos-spike undo"
-        )
-    if refused := (*_other_files(files, members, plan), *_unnamed_volumes(members, plan)):
-        raise InterposeRefused(refused)
 
 
 def facts_of(site: Site, files: ComposeFiles, model: Model) -> Facts:
@@ -133,36 +121,6 @@ def _standing(note: Note) -> str:
     if note.owner is not None and note.owner.runs():
         return f"{note.project}: {names} is being interposed by process {note.owner.pid}; wait for it to end"
     return f"{note.project}: {names} is interposed already; put it back first: chaos-spike undo"
-
-
-def _other_files(files: ComposeFiles, members: Sequence[Member], plan: Interposition) -> list[Refusal]:
-    """Where the project runs from other files than those that were named, they would change more than the dependencies."""
-    named = {os.path.realpath(file) for file in files.files}
-    for member in members:
-        used = {os.path.realpath(Path(member.directory) / name) for name in member.files.split(",") if name}
-        if not member.from_a_pipe and used and used != named:
-            return [
-                Refusal(
-                    plan.fronts[0].service,
-                    f"the project {files.project} runs from other files: {member.files}",
-                    "name all of those, in that order; or another project: --project NAME",
-                )
-            ]
-    return []
-
-
-def _unnamed_volumes(members: Sequence[Member], plan: Interposition) -> list[Refusal]:
-    """Data in a volume without a name would be lost with the dependency's container."""
-    return [
-        Refusal(
-            member.service,
-            f"runs, and has data in a volume without a name ({', '.join(member.anonymous)}), which would be lost with its container",
-            "give that volume a name in the file; or take the project down first (its data goes, as with any `down`); "
-            "or interpose a project of its own: --project NAME",
-        )
-        for member in members
-        if member.anonymous and member.service in plan.services
-    ]
 
 
 def _drift(composer: Composer, files: ComposeFiles, members: Sequence[Member]) -> list[str]:
@@ -184,7 +142,7 @@ def apply(site: Site, prepared: Prepared) -> Note:
     project = str(prepared.files.project)
     # Looked at again: making the image takes minutes the first time, and the project's owner has gone on meanwhile.
     members = site.engine.members(project)
-    _check_members(prepared.files, members, plan)
+    check_members(prepared.files, prepared.model, members, plan)
     volumes, networks = site.engine.kept(project)
     owner = ProcessId.of(os.getpid())
     assert owner is not None  # we run

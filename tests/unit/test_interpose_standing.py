@@ -245,6 +245,21 @@ def test_apply_leaves_a_project_to_who_was_faster(tmp_path: Path) -> None:
     assert left.before == {"theirs": True}
 
 
+def test_prepare_refuses_what_was_scaled_by_hand(tmp_path: Path) -> None:
+    """Compose would bring three containers down to the one of the file; where the file says three, they are."""
+    for said, refused in (({}, True), ({"scale": 3}, False), ({"deploy": {"replicas": 3}}, False)):
+        machine = Machine({**SERVICES, "web": {**SERVICES["web"], **said}})
+        machine.owner_up("db", "web")
+        web = machine.containers["web"]
+        machine.containers |= {f"web-{number}": replace(web, id=f"more-{number}") for number in (2, 3)}
+        if not refused:
+            prepare(site_of(machine, tmp_path), FILES, DB)
+            continue
+        with pytest.raises(InterposeRefused, match="web: has 3 containers, and its file says 1") as why:
+            prepare(site_of(machine, tmp_path), FILES, DB)
+        assert why.value.refusals[0].way_out.endswith("web: {scale: 3}")
+
+
 def test_resolve_refuses_a_name_that_an_old_compose_would_change() -> None:
     """Capitals, and what leads out of the folder of notes: before compose is asked."""
     composer = Composer(ComposeCommand(("false",), "1.29.2"), {})

@@ -16,13 +16,16 @@ from resilience.breaker.rules.r19_flapping import crowded, too_many
 from resilience.breaker.spec import BreakerSpec
 
 
-def joined(before: InstanceReport, after: InstanceReport, spec: BreakerSpec) -> InstanceReport:
-    """One report on two stretches, the later one second."""
+def joined(
+    before: InstanceReport, after: InstanceReport, spec: BreakerSpec, *, unplaced: int = 0
+) -> InstanceReport:
+    """One report on two stretches, the later one second. `unplaced`: gaps that are in both, since nobody knows where they lie."""
     path = _path(before.path, after.path)
     rules = {name: _rule(verdict, after.rules[name]) for name, verdict in before.rules.items()}
     if "R19" in rules and spec.openings_max is not None:
         rules["R19"] = _flapping(rules["R19"], [step.at for step in path if step.state == "open"], spec)
     counts = {name: count + after.observations[name] for name, count in before.observations.items()}
+    counts["gaps"] -= unplaced
     return replace(before, path=path, rules=rules, observations=counts)
 
 

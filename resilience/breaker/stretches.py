@@ -205,14 +205,11 @@ class _Feed:
             return None
         early: list[_Own] = []
         late: list[_Own] = []
-        across = set()
+        began = {e.id: begin_of(e) for e in self.entries if isinstance(e, Call)}
         for entry in self.entries:
-            before = begin_of(entry) < at
-            if isinstance(entry, Call) and before:
-                across.add(entry.id)
-            elif isinstance(entry, Arrival) and entry.id in across:
-                before = True
-            (early if before else late).append(entry)
+            # What a call was seen to do on the wire stays with it: its stamp may be earlier, and known less well.
+            begin = began.get(entry.id or "") if isinstance(entry, Arrival) else None
+            (early if (begin_of(entry) if begin is None else begin) < at else late).append(entry)
         stretch = Stretch(self.breaker, early, self._begin_ns, self._alone_ns, at, self._around)
         self.entries, self._begin_ns = late, at
         self._alone_ns = max(

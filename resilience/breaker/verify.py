@@ -102,7 +102,8 @@ def _fold(
         report = _judge(
             track, replace(case, peers=peers[track.breaker], settled=tested), rules, strict=strict
         )
-        found[life] = joined(before, report, spec) if before else report
+        unplaced = sum(1 for gap in track.gaps if gap.at is None)
+        found[life] = joined(before, report, spec, unplaced=unplaced) if before else report
 
 
 def _judge(track: Track, case: Case, rules: Sequence[Rule], *, strict: bool) -> InstanceReport:

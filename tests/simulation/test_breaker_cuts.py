@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from breaker_world import MS, S
 
-from resilience.breaker.history import Call, Counter, Interval, Observation, Transition
+from resilience.breaker.history import Arrival, Call, Counter, Gap, Interval, Observation, Transition
 from resilience.breaker.report import BreakerReport, Verdict
 from resilience.breaker.spec import BreakerSpec
 from resilience.breaker.stretches import begin_of, stretches, survey
@@ -173,3 +173,16 @@ def test_breaker_cut_passes_no_rule_that_is_tested_for_half_of_what_it_says() ->
     assert [r.instances[0].rules["R14"].verdict for r in (whole, cut)] == [Verdict.PASS] * 2
     whole, cut = judged(history, SPEC, 200)
     assert [r.instances[0].rules["R14"].verdict for r in (whole, cut)] == [Verdict.UNKNOWN] * 2
+
+
+def test_breaker_cut_leaves_each_arrival_with_its_call() -> None:
+    """Stamps of the wire that may be earlier than the call's own lose no arrival to nobody, and no gap is counted twice."""
+    calls = [
+        e for number in range(3) for e in episode(number, number * 6 * S, told=()) if isinstance(e, Call)
+    ]
+    let_in = [c for c in calls if c.outcome != "rejected"]
+    seen = [Arrival("b", "a", c.id, Interval(c.start.lo_ns - 2 * MS, c.start.lo_ns + 2 * MS)) for c in let_in]
+    whole, cut = judged([*calls, *seen, Gap("polls")], SPEC, 250)
+    assert cut.instances[0].observations == whole.instances[0].observations
+    assert cut.instances[0].observations["arrivals"] == len(let_in)
+    assert cut.instances[0].observations["gaps"] == 1

@@ -14,6 +14,7 @@ take containers along that belong to other files of the same project.
 from __future__ import annotations
 
 import logging
+import math
 import os
 import tempfile
 import time
@@ -46,6 +47,7 @@ UP_VARIABLE = "CHAOS_SPIKE_COMPOSE_TIMEOUT_S"
 _UP_S = 120.0
 _POLL_S = 0.25
 _SETTLE_S = 0.5
+_REMOVAL_S = 30.0
 _NO_IMAGE = "chaos-spike"
 
 
@@ -272,15 +274,23 @@ def _stands(note: Note, members: Sequence[Member]) -> bool:
 def _remove_until_clean(engine: ProjectEngine, note: Note) -> None:
     """Remove what interposition added. Looked at twice: a dead process's compose may still have been creating."""
     ours = {name for front in note.fronts for name in (front.real, front.proxy)}
+    # The dependency is given the time that it was given under its own name.
+    graces = graces_s(note.model)
+    graces |= {front.real: graces[front.service] for front in note.fronts if front.service in graces}
+    deadline = math.inf
     clean = 0
     while clean < 2:
         left = [each for each in engine.members(note.project) if each.service in ours]
         clean = 0 if left else clean + 1
-        # The dependency is given the time that it was given under its own name.
-        graces = graces_s(note.model)
-        graces |= {front.real: graces[front.service] for front in note.fronts if front.service in graces}
+        if left and time.monotonic() > deadline:
+            names = ", ".join(each.name for each in left)
+            raise StackError(
+                f"{names} cannot be removed: the engine says neither that it is gone nor why not"
+            )
         engine.remove_members(left, graces, with_volumes=True)
-        if clean == 1:
+        # From the end of the first try: a dependency may be given many minutes to end.
+        deadline = min(deadline, time.monotonic() + _REMOVAL_S)
+        if clean < 2:
             time.sleep(_SETTLE_S)
 
 

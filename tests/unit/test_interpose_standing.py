@@ -260,6 +260,23 @@ def test_prepare_refuses_what_was_scaled_by_hand(tmp_path: Path) -> None:
         assert why.value.refusals[0].way_out.endswith("web: {scale: 3}")
 
 
+def test_restore_of_what_the_engine_does_not_let_go_ends_and_stays_noted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A removal that is "in progress" for good: an error that names the container, and the next undo tries again."""
+    machine = Machine(SERVICES)
+    site = site_of(machine, tmp_path)
+    note = apply(site, prepare(site, FILES, DB))
+    monkeypatch.setattr(standing, "_REMOVAL_S", 0)
+    with monkeypatch.context() as stuck:
+        stuck.setattr(Machine, "remove_members", lambda *_, **__: None)
+        with pytest.raises(StackError, match="chaos-db, db--real cannot be removed"):
+            restore(site, note)
+    assert read_note(tmp_path, "shop") is not None
+    restore(site, note)
+    assert machine.containers == {}
+
+
 def test_resolve_refuses_a_name_that_an_old_compose_would_change() -> None:
     """Capitals, and what leads out of the folder of notes: before compose is asked."""
     composer = Composer(ComposeCommand(("false",), "1.29.2"), {})

@@ -10,9 +10,11 @@ from typing import Any
 
 import pytest
 import typer
+from typer.testing import CliRunner
 
 from resilience.cli.interpose import _apply, _say_proof
 from resilience.cli.interposed import check_interposable
+from resilience.cli.main import app
 from resilience.interpose import journal, looking, standing
 from resilience.interpose.composing import ComposeFiles
 from resilience.interpose.journal import Note, write_note
@@ -162,3 +164,19 @@ def test_plan_of_compose_files_names_services_that_they_have(
         check_interposable(loaded)
     assert refused.value.exit_code == 2
     assert said in capsys.readouterr().err
+
+
+def test_undo_does_not_pass_over_a_note_that_it_cannot_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A project may stand interposed by it: "nothing to undo" would be untrue, and so would exit 0."""
+    monkeypatch.setenv("CHAOS_SPIKE_STATE_DIR", str(tmp_path))
+    assert CliRunner().invoke(app, ["undo"]).exit_code == 0
+    write_note(tmp_path, NOTE)
+    file = tmp_path / "interposed" / "shop.json"
+    file.write_text(file.read_text().replace('"v": 1', '"v": 2'))
+    done = CliRunner().invoke(app, ["undo"])
+    assert done.exit_code == 6
+    assert "shop: NOT put back" in done.output
+    assert "nothing to undo" not in done.output
+    assert file.exists()

@@ -173,3 +173,9 @@ def read_notes(state_dir: Path) -> tuple[Note, ...]:
     """Every note that can be read."""
     found = (read_note(state_dir, path.stem) for path in sorted((state_dir / "interposed").glob("*.json")))
     return tuple(note for note in found if note is not None)
+
+
+def unreadable_notes(state_dir: Path) -> tuple[Path, ...]:
+    """Files of notes that say nothing, such as those of another version of ours: what they stood for is not undone."""
+    paths = sorted((state_dir / "interposed").glob("*.json"))
+    return tuple(path for path in paths if path.exists() and read_note(state_dir, path.stem) is None)

@@ -25,7 +25,14 @@ from pathlib import Path
 from resilience.interpose.choosing import choose
 from resilience.interpose.composing import ComposeFiles, Composer, FilesInvalid
 from resilience.interpose.engine import Member, ProjectEngine
-from resilience.interpose.journal import Note, forget_note, read_note, read_notes, write_note
+from resilience.interpose.journal import (
+    Note,
+    forget_note,
+    read_note,
+    read_notes,
+    unreadable_notes,
+    write_note,
+)
 from resilience.interpose.model import (
     Facts,
     Interposition,
@@ -361,4 +368,8 @@ def undo_notes(
             done.append(Undone(note.project, services, str(error)))
         else:
             done.append(Undone(note.project, services, None))
+    if all_of_them:
+        for path in unreadable_notes(state_dir):
+            why = f"{path} cannot be read; if another version of chaos-spike wrote it, that one undoes it"
+            done.append(Undone(path.stem, ("nobody knows what",), why))
     return done

@@ -18,7 +18,7 @@ from resilience.interpose.composing import ComposeFiles, Composer, FilesInvalid
 from resilience.interpose.engine import Member
 from resilience.interpose.journal import Note, read_note, read_notes, write_note
 from resilience.interpose.model import InterposeRefused, Wanted
-from resilience.interpose.standing import Site, apply, prepare, restore
+from resilience.interpose.standing import Site, apply, prepare, restore, undo_notes
 from resilience.lab.compose.command import ComposeCommand
 from resilience.lab.identity import ProcessId
 from resilience.lab.system import StackError
@@ -274,6 +274,22 @@ def test_restore_of_what_the_engine_does_not_let_go_ends_and_stays_noted(
             restore(site, note)
     assert read_note(tmp_path, "shop") is not None
     restore(site, note)
+    assert machine.containers == {}
+
+
+def test_undo_tells_of_a_note_that_it_cannot_read(tmp_path: Path) -> None:
+    """Of another version, or torn: not "nothing to undo"; and nobody interposes over it."""
+    machine = Machine(SERVICES)
+    site = site_of(machine, tmp_path)
+    note = apply(site, prepare(site, FILES, DB))
+    file = tmp_path / "interposed" / "shop.json"
+    file.write_text(json.dumps({**note.to_json(), "v": 99}))
+    (undone,) = undo_notes({}, tmp_path, all_of_them=True)
+    assert (undone.project, str(file) in str(undone.error)) == ("shop", True)
+    assert undo_notes({}, tmp_path, all_of_them=False) == []
+    machine.containers.clear()
+    with pytest.raises(StackError, match="by somebody else"):
+        apply(site, prepare(site, FILES, DB))
     assert machine.containers == {}
 
 

@@ -202,10 +202,10 @@ async def test_kill_ends_a_process_and_starts_it_again(serve, tmp_path: Path) ->
         await faults.inject(KillFault("killed", served.pid, 30 * S, revival=served.revival))
         assert served.says() is None
         assert events[-1].detail["destructive"]
+        undo = faults._tickets[1].undo  # of a live fault: what has ended is let go of
         await faults.heal("killed")
         back = served.says()
         assert back not in {None, served.pid}
-        undo = faults._tickets[1].undo
     assert steps(events) == ["journaled", "armed", "injected", "healed", "verified"]
     assert UNDO_KINDS[undo.kind].undo(undo) is False
     assert served.says() == back

@@ -16,7 +16,6 @@ def undo() -> None:
     """
     from faults.journal import default_state_dir
     from faults.sweep import sweep
-    from resilience.interpose.journal import read_note
     from resilience.interpose.standing import undo_notes
     from resilience.lab.compose.journal import sweep_projects
 
@@ -34,18 +33,9 @@ def undo() -> None:
     for each in interposed:
         outcome = "put back as it was" if each.error is None else f"NOT put back: {each.error}"
         typer.echo(f"compose project {each.project} ({', '.join(each.services)} interposed): {outcome}")
-    # Written by another version, or damaged: what it speaks of may well stand.
-    notes = sorted((state_dir / "interposed").glob("*.json"))
-    unread = [path for path in notes if read_note(state_dir, path.stem) is None and path.exists()]
-    for path in unread:
-        typer.echo(
-            f"compose project {path.stem}: NOT put back: {path} cannot be read; undo it with the version that wrote it"
-        )
-    if not results and not projects and not interposed and not unread:
+    if not results and not projects and not interposed:
         typer.echo(f"nothing to undo in {state_dir}")
     if any(not result.clean for result in results):
         raise typer.Exit(EXIT_CODES[Verdict.UNHEALED])
-    if unread or any(
-        error is not None for error in (*(p.error for p in projects), *(i.error for i in interposed))
-    ):
+    if any(error is not None for error in (*(p.error for p in projects), *(i.error for i in interposed))):
         raise typer.Exit(EXIT_CODES[Verdict.SETUP_FAILED])

@@ -177,6 +177,7 @@ def test_undo_does_not_pass_over_a_note_that_it_cannot_read(
     file.write_text(file.read_text().replace('"v": 1', '"v": 2'))
     done = CliRunner().invoke(app, ["undo"])
     assert done.exit_code == 6
-    assert "shop: NOT put back" in done.output
+    assert "compose project shop" in done.output
+    assert done.output.count("NOT put back") == 1
     assert "nothing to undo" not in done.output
     assert file.exists()

@@ -39,7 +39,7 @@ _ANONYMOUS = 64
 class Member:
     """One container of a project.
 
-    `files` are the compose files as they were spelled, relative to `directory`. `anonymous` are the places where it has volumes without a name of their own; `interposed` is the dependency that it stands for.
+    `files` are the compose files as they were spelled, relative to `started_in`; `directory` is where compose takes relative paths from. `anonymous` are the places where it has volumes without a name of their own; `interposed` is the dependency that it stands for.
     """
 
     id: str
@@ -61,6 +61,15 @@ class Member:
     def from_a_pipe(self) -> bool:
         """Whether compose was given its file over a pipe, as we do, and no user does from day to day."""
         return self.files in {"", "-"}  # 1.29, and v2
+
+    @property
+    def started_in(self) -> Path:
+        """Where compose was called, as far as `files` show: 1.29 spells them from there, and notes the folder of the first one."""
+        folder = Path(self.directory)
+        depth = len(within := Path(self.files.partition(",")[0]).parent.parts)
+        if depth and folder.parts[-depth:] == within and not Path(self.files).is_absolute():
+            return Path(*folder.parts[:-depth])
+        return folder
 
     @property
     def serves(self) -> bool:

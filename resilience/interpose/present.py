@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Sequence
-from pathlib import Path
 
 from resilience.interpose.composing import ComposeFiles, FilesInvalid
 from resilience.interpose.engine import Member
@@ -37,7 +36,7 @@ def _other_files(files: ComposeFiles, members: Sequence[Member], plan: Interposi
     """Where the project runs from other files than those that were named, they would change more than the dependencies."""
     named = {os.path.realpath(file) for file in files.files}
     for member in members:
-        used = {os.path.realpath(Path(member.directory) / name) for name in member.files.split(",") if name}
+        used = {os.path.realpath(member.started_in / name) for name in member.files.split(",") if name}
         if not member.from_a_pipe and used and used != named:
             return [
                 Refusal(

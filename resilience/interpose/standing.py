@@ -190,7 +190,7 @@ def _as_spelled(files: ComposeFiles, members: Sequence[Member]) -> ComposeFiles:
     for member in members:
         spelled = tuple(Path(name) for name in member.files.split(","))
         if not member.from_a_pipe and member.directory and len(spelled) == len(files.files):
-            return replace(files, files=spelled, started_in=Path(member.directory))
+            return replace(files, files=spelled, started_in=member.started_in)
     return files
 
 

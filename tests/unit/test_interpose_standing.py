@@ -16,7 +16,7 @@ import pytest
 from resilience.interpose import standing
 from resilience.interpose.composing import ComposeFiles, Composer, FilesInvalid
 from resilience.interpose.engine import Member
-from resilience.interpose.journal import Note, read_note, read_notes, write_note
+from resilience.interpose.journal import Note, forget_note, read_note, read_notes, write_note
 from resilience.interpose.model import InterposeRefused, Wanted
 from resilience.interpose.standing import Site, apply, prepare, restore, undo_notes
 from resilience.lab.compose.command import ComposeCommand
@@ -291,6 +291,25 @@ def test_undo_tells_of_a_note_that_it_cannot_read(tmp_path: Path) -> None:
     with pytest.raises(StackError, match="by somebody else"):
         apply(site, prepare(site, FILES, DB))
     assert machine.containers == {}
+
+
+@pytest.mark.parametrize("spelled", [FILE, "docker-compose.yml", "shop/docker-compose.yml"])
+def test_prepare_knows_its_files_however_compose_spelled_them(spelled: str, tmp_path: Path) -> None:
+    """The second generation by absolute paths, 1.29 as its owner did, from the folder itself or from the one above it."""
+    machine = Machine(SERVICES)
+    machine.owner_up(*SERVICES)
+    machine.containers = {
+        name: replace(each, files=spelled, directory="/shop") for name, each in machine.containers.items()
+    }
+    note = apply(site_of(machine, tmp_path), prepare(site_of(machine, tmp_path), FILES, DB))
+    assert note.files.started_in is not None
+    assert note.files.started_in / note.files.files[0] == Path(FILE)
+    assert str(note.files.files[0]) == spelled
+    machine.containers["web"] = replace(machine.containers["web"], files="/shop/other.yml")
+    machine.containers = {"web": machine.containers["web"]}
+    forget_note(tmp_path, "shop")
+    with pytest.raises(InterposeRefused, match=r"runs from other files: /shop/other\.yml"):
+        prepare(site_of(machine, tmp_path), FILES, DB)
 
 
 def test_resolve_refuses_a_name_that_an_old_compose_would_change() -> None:

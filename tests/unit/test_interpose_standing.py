@@ -17,7 +17,9 @@ from resilience.interpose import standing
 from resilience.interpose.composing import ComposeFiles, Composer, FilesInvalid
 from resilience.interpose.engine import Member
 from resilience.interpose.journal import Note, forget_note, read_note, read_notes, write_note
+from resilience.interpose.looking import prove
 from resilience.interpose.model import InterposeRefused, Wanted
+from resilience.interpose.proving import View
 from resilience.interpose.standing import Site, apply, prepare, restore, undo_notes
 from resilience.lab.compose.command import ComposeCommand
 from resilience.lab.identity import ProcessId
@@ -123,6 +125,19 @@ class Machine:
 
     def last_words(self, _member: Member) -> str:
         return ""
+
+    def owners(self, _project: str) -> dict[str, str]:
+        return {}
+
+    def views(self, _project: str, _image: str, members: Sequence[Member], _names: Any) -> tuple[View, ...]:
+        return tuple(
+            View(each.service, each.name, each.addresses, {"db": ("10.0.0.3",)}, ())
+            for each in members
+            if each.running
+        )
+
+    def look(self, _project: str, _image: str, _member: Member, _what: str, targets: Any) -> Any:
+        return {"dialled": dict.fromkeys(targets, "")}
 
     def close(self) -> None: ...
 
@@ -310,6 +325,20 @@ def test_prepare_knows_its_files_however_compose_spelled_them(spelled: str, tmp_
     forget_note(tmp_path, "shop")
     with pytest.raises(InterposeRefused, match=r"runs from other files: /shop/other\.yml"):
         prepare(site_of(machine, tmp_path), FILES, DB)
+
+
+def test_prove_tells_where_there_is_nobody_to_look_from(tmp_path: Path) -> None:
+    """With a caller that runs there is nothing to say; without one, nothing is proved."""
+    machine = Machine(SERVICES)
+    site = site_of(machine, tmp_path)
+    note = apply(site, prepare(site, FILES, DB))
+    proxy = machine.containers["chaos-db"]
+    machine.containers["chaos-db"] = replace(proxy, addresses=frozenset({"10.0.0.3"}))
+    assert prove(site, note) == ()
+    for name in ("web", "other"):
+        machine.containers[name] = replace(machine.containers[name], running=False)
+    (doubt,) = prove(site, note)
+    assert doubt.is_unseen
 
 
 def test_resolve_refuses_a_name_that_an_old_compose_would_change() -> None:

@@ -101,7 +101,8 @@ class ClusterEngine:
         """Start the stripes, wait until their connections are open, and measure the clocks. Raises EngineError, having left nothing."""
         try:
             self._client = await _connected(self._address)
-            chosen = await self._chosen()
+            async with asyncio.timeout(_READY_S):
+                chosen = await self._chosen()
             for number, (address, facts) in enumerate(chosen):
                 assignment = Assignment(self._streams, self._phases, number, len(chosen), self._run_id)
                 self._stripes.append(_Stripe(self._client, address, facts, assignment, self._on_message))
@@ -137,9 +138,7 @@ class ClusterEngine:
 
     async def abort(self) -> None:
         """Stop offering at once. Operations under way are counted as unfinished; the last messages are delivered."""
-        await asyncio.gather(
-            *(stripe.command({"abort": True}) for stripe in self._stripes), return_exceptions=True
-        )
+        await asyncio.gather(*(stripe.abort() for stripe in self._stripes))
         await self._ended(_GRACE_S)
         await self.close()
 
@@ -270,6 +269,16 @@ class _Stripe:
             return  # whoever reads meets the same
         if late_ns := max(0, heard - self._clock.shift_ns - epoch_ns):
             self._say("late", late_ns=late_ns, why="the start was heard after the epoch")
+
+    async def abort(self) -> None:
+        """Have the load worker stop offering; one that cannot be told is ended with the rest."""
+        if self._gone:
+            return
+        try:
+            async with asyncio.timeout(_CLOSE_S):
+                await self.command({"abort": True})
+        except (OSError, TimeoutError) as error:
+            log.warning("stripe %d on %s could not be told to stop: %r", self._number, self.name, error)
 
     async def command(self, command: dict[str, Any]) -> int:
         """Hand one line to the load worker; when that was, on its clock."""

@@ -14,6 +14,8 @@ from resilience.load import cluster, cluster_host
 from resilience.load.cluster import ClusterEngine
 from resilience.load.engine import EngineError
 from resilience.load.model import HttpRequest, PhaseWindow, RateSegment, Stream
+from resilience.metrics.fold import LoadTable
+from resilience.metrics.validity import judge_validity
 
 S = 10**9
 ADDRESS = "tcp://worker:1"
@@ -98,3 +100,19 @@ async def test_cluster_prepares_no_longer_than_its_patience(monkeypatch: pytest.
     with pytest.raises(EngineError, match="not ready within"):
         async with asyncio.timeout(20):
             await engine.prepare()
+
+
+async def test_cluster_says_that_a_start_may_have_been_heard_too_late(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Nobody knows when a worker began that did not answer before the epoch: the run is invalid, and says which worker it was."""
+    heard = list[dict[str, Any]]()
+    engine = engine_on(HungCluster(cluster_host.tell), monkeypatch, heard)
+    async with asyncio.timeout(20):
+        await engine.prepare()
+        await engine.start(monotonic_ns())
+        late = [message for message in heard if message["kind"] == "late"]
+        await engine.close()
+    assert [message["worker"] for message in late] == [0]
+    reasons = judge_validity(LoadTable(), {}, late, ()).reasons
+    assert any("worker 0" in reason and "late" in reason for reason in reasons)

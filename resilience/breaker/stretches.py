@@ -257,7 +257,7 @@ class _Feed:
             elif not _calm(entry, known):
                 until = (entry.done or entry.at) if isinstance(entry, Arrival) else entry.at
                 busy.append((entry.at.lo_ns, until.hi_ns))
-        return calm, busy + self._disturbed() + list(_not_closed(self.entries))
+        return calm, busy + self._disturbed() + list(_not_closed(self.entries, self._around.boots))
 
     def _disturbed(self) -> list[tuple[int, int]]:
         """The times of boots and of lost records; a lost call may have run for as long as calls last."""
@@ -280,7 +280,7 @@ def _calm(entry: Arrival | Transition | State | Counter, known: set[str]) -> boo
     return entry.id in known if isinstance(entry, Arrival) else isinstance(entry, Counter)
 
 
-def _not_closed(entries: Iterable[_Own]) -> Iterator[tuple[int, int]]:
+def _not_closed(entries: Iterable[_Own], boots: Sequence[Boot]) -> Iterator[tuple[int, int]]:
     """The times in which an instance says that it is not closed: one that is switched off by hand lets calls in, and counts none."""
     since: dict[str | None, tuple[int, str | None]] = {}
     for entry in entries:
@@ -291,7 +291,9 @@ def _not_closed(entries: Iterable[_Own]) -> Iterator[tuple[int, int]]:
             del since[entry.instance]
         if isinstance(entry, Transition) and entry.to_state != "closed":
             since[entry.instance] = entry.at.lo_ns, entry.boot
-    yield from ((begin, FOREVER_NS) for begin, _ in since.values())
+    for whose, (begin, _) in since.items():
+        anew = (b.at.hi_ns for b in boots if whose in {None, b.instance} and b.at.lo_ns > begin)
+        yield begin, min(anew, default=FOREVER_NS)
 
 
 def _over(call: Call, arrival: Arrival | None) -> int:

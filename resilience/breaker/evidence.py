@@ -18,6 +18,7 @@ from bisect import bisect_left, bisect_right
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from typing import Final
 
 from resilience.breaker.attribution import FOREVER_NS, Owners
@@ -97,6 +98,14 @@ class Track:
     def lost(self, *sources: str) -> tuple[Gap, ...]:
         """Gaps in the named kinds of evidence."""
         return tuple(gap for gap in self.gaps if gap.source in sources)
+
+    @property
+    def unheard(self) -> bool:
+        """Whether transitions are missing: somebody says so, or a number between two of them does."""
+        numbers = pairwise(event.seq for event in self.transitions)
+        return bool(self.lost("events", "sse")) or any(
+            before is not None and after is not None and after > before + 1 for before, after in numbers
+        )
 
     def blind(self, from_ns: int, to_ns: int) -> str | None:
         """Why calls in this window may be unknown to us (truncated, unattributed), or None if all are known."""

@@ -122,6 +122,7 @@ def test_breaker_cut_hides_no_missing_number_of_a_report(lost: int) -> None:
     kept = [place for place in range(3) if place != lost]
     whole, cut = judged([*episode(0, 0), *episode(1, 6 * S, told=kept), *episode(2, 12 * S)], SPEC, 250)
     names = [*whole.instances[0].rules]
+    assert faults(whole) == []
     assert [r.verdict for r in cut.instances[0].rules.values()] == [
         whole.instances[0].rules[n].verdict for n in names
     ]

@@ -33,7 +33,7 @@ def check(case: Case, found: Finding) -> None:
                 found.open_question(f"truncated: the total of {name} fell")
             elif least <= grown <= most:
                 found.exercised += 1
-            elif track.blind(before.at.lo_ns, after.at.hi_ns) or track.lost("events"):
+            elif track.blind(before.at.lo_ns, after.at.hi_ns) or track.unheard:
                 found.open_question("calls or events may be unknown between two reads")
             else:
                 found.fail(

@@ -72,7 +72,7 @@ def _too_late(case: Case, opening: Opening, found: Finding) -> None:
     assert last is not None
     due = last.hi_ns + spec.eps_ns + spec.delta_ns
     end = opening.resolved.lo_ns if opening.resolved else case.track.span.hi_ns
-    if end <= due or case.track.lost("events", "sse"):
+    if end <= due or case.track.unheard:
         return
     if outcomes.possible(case, opening, "failure", last.hi_ns + spec.delta_ns) and spec.successes > 1:
         return  # the successes need not have been in a row

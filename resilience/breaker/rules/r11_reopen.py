@@ -64,7 +64,7 @@ def _ignored(case: Case, opening: Opening, found: Finding) -> bool:
     assert first is not None
     due = first.hi_ns + spec.eps_ns + spec.delta_ns
     end = opening.resolved.lo_ns if opening.resolved else case.track.span.hi_ns
-    if end <= due or case.track.lost("events", "sse"):
+    if end <= due or case.track.unheard:
         return False
     found.fail(
         f"a probe failed, and half-open went on for {ms(end - first.hi_ns)}",

@@ -48,7 +48,7 @@ def _polls_against_events(case: Case, found: Finding) -> None:
     odd = polls_agree(case.track, find_path(case.track, case.openings), slack)
     if not odd:
         found.exercised += len(case.track.states)
-    elif case.track.lost("events"):
+    elif case.track.unheard:
         found.open_question("truncated")
     elif case.spec.half_open_event == "entry":
         found.fail("polls and events contradict each other", case.track.span, odd)

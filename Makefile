@@ -50,8 +50,8 @@ test-all: test ## Also what takes long, and what needs Docker, Shopify's Toxipro
 	$(BIN)/python -m pytest -q -m '(external or slow) and not scenario' || $(RETRY)
 	$(BIN)/python -m pytest -q -m scenario tests/e2e -k '$(SHORT_SCENARIOS)' || $(RETRY)
 
-test-scenarios: $(VENV)/.dev ## Each built-in plan on the lab as it is and on the lab that breaks its promise: three quarters of an hour
-	$(BIN)/python -m pytest -q -m scenario tests/e2e tests/external
+test-scenarios: $(VENV)/.dev ## What takes longest: each built-in plan on the lab as it is, on one that breaks its promise, and on compose: an hour
+	$(BIN)/python -m pytest -q -m scenario
 
 lint: $(VENV)/.dev ## ruff, formatting, mypy --strict
 	$(BIN)/ruff check .

@@ -33,7 +33,14 @@ def runner(tmp_path: Path) -> Iterator[Runners]:
         runners.end()
 
 
-@pytest.mark.parametrize("moment", MOMENTS)
+@pytest.mark.parametrize(
+    "moment",
+    # One moment runs with everything else, the others with what takes long.
+    [
+        pytest.param(each, marks=() if each == "after its fault was healed" else pytest.mark.scenario)
+        for each in MOMENTS
+    ],
+)
 def test_run_that_is_killed_is_judged_as_far_as_it_went(runner: Runners, tmp_path: Path, moment: str) -> None:
     """Aborted, exit 4, with a page; no process of it is left, and no journal has a live fault."""
     reached = MOMENTS[moment]

@@ -181,7 +181,9 @@ def write_system(folder: Path) -> Path:
     return plan
 
 
-@pytest.mark.parametrize("bypass", [False, True], ids=["proved", "bypass"])
+@pytest.mark.parametrize(
+    "bypass", [pytest.param(False, id="proved", marks=pytest.mark.scenario), pytest.param(True, id="bypass")]
+)
 def test_run_interposes_a_plans_own_compose_files(site: Site, tmp_path: Path, bypass: bool) -> None:
     """The fault is met by the service; a call to an address instead of a name makes the run invalid; either way nothing is left."""
     plan = write_system(tmp_path)

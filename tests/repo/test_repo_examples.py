@@ -237,7 +237,7 @@ def test_compose_page_shows_a_plan(tmp_path: Path) -> None:
     assert "pricing-down" in said
 
 
-@pytest.mark.slow
+@pytest.mark.scenario
 @pytest.mark.timeout(200)
 def test_tutorial_leads_from_nothing_to_a_verified_breaker(tmp_path: Path) -> None:
     """Each step in its order: a test that passes, fails when the breaker is broken, and a verdict from outside."""

@@ -83,7 +83,8 @@ def _print_last_lines(model: ReportModel, verdict: dict[str, Any]) -> None:
             "the load, for example --set load.NAME.rate.default=10/s",
             highlight=False,
         )
-    if verdict["verdict"] == Verdict.PASS and verdict["stack"] in ("embedded", "compose"):
+    own = verdict["plan"] == "breaker" and verdict["stack"] in ("embedded", "compose")
+    if own and verdict["verdict"] == Verdict.PASS:
         stack = "" if verdict["stack"] == "embedded" else f" STACK={verdict['stack']}"
         terminal.print(
             f"watch it fail:  CHAOS_SPIKE_LAB_BREAKER=none make chaos-spike{stack}", highlight=False

@@ -171,6 +171,20 @@ def test_full_disk_while_writing_the_verdict_is_one_message(
     assert "verdict.json cannot be written: No space left" in err
 
 
+@pytest.mark.parametrize(("plan", "told"), [("breaker", True), ("demo", False)])
+def test_pass_says_how_to_see_it_fail_only_of_the_plan_that_would(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], plan: str, told: bool
+) -> None:
+    """The lab without a breaker breaks the promise of the breaker's own plan, not that of every other."""
+    record(
+        tmp_path / "run",
+        plan=PLAN.replace("name: demo", f"name: {plan}"),
+        environment={"stack": "embedded", "seed": 1},
+    )
+    assert finishing.finish(tmp_path / "run") is Verdict.PASS
+    assert ("CHAOS_SPIKE_LAB_BREAKER=none" in capsys.readouterr().out) is told
+
+
 def test_page_that_cannot_be_made_costs_no_verdict(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A bug in a report is not a failure of what was tested."""
     record(tmp_path / "run")

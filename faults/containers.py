@@ -44,6 +44,7 @@ DEFAULT_ENGINE: Final = "unix:///var/run/docker.sock"
 _TIMEOUT_S: Final = 8  # an engine on a busy machine takes seconds to end and start a container
 _PERIOD_US: Final = 100_000
 _ENDPOINT_KEYS: Final = ("Aliases", "IPAMConfig", "Links", "DriverOpts", "GwPriority")
+_PROJECT: Final = "com.docker.compose.project"
 """What of a container's place in a network is its own choice; the rest is the engine's answer to it."""
 
 T = TypeVar("T")
@@ -283,8 +284,15 @@ class DisconnectFault(_ContainerFault):
         networks = self._networks()
         if self.network is None:
             return next(iter(networks.values())) if len(networks) == 1 else {}
+        # A compose file says `front`; the engine knows the network by its project's name and that.
+        project = (self._before.get("Config", {}).get("Labels") or {}).get(_PROJECT)
+        wanted = {self.network, f"{project}_{self.network}"} if project else {self.network}
         return next(
-            (joined for name, joined in networks.items() if self.network in {name, joined.get("NetworkID")}),
+            (
+                joined
+                for name, joined in networks.items()
+                if name in wanted or joined.get("NetworkID") == self.network
+            ),
             {},
         )
 

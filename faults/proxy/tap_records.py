@@ -51,7 +51,12 @@ class RecordRing:
         self._on_append()
 
     def forget(self, seq: int) -> None:
-        """Let go of records before number `seq`, which their reader has: who comes anew has not lost them."""
+        """Let go of records before number `seq`, which their reader has: who comes anew has not lost them.
+
+        A number beyond ours is that of a process before this one: nobody has read ours.
+        """
+        if seq > self.next_seq:
+            return
         for _ in range(min(len(self._records), seq - (self.next_seq - len(self._records)))):
             self._records.popleft()
         self._wanted_from = max(self._wanted_from, min(seq, self.next_seq))
@@ -60,7 +65,11 @@ class RecordRing:
         """Return up to `limit` records from number `seq` on, the next number, and how many were lost before.
 
         To one that begins (`seq` is 1 at most) only what nobody let go of is lost; one that goes on has lost whatever is not there.
+        One that asks for a number beyond ours has read a process before this one, and lost its end, at least.
         """
+        if seq > self.next_seq:
+            found, following, lost = self.since(1, limit)
+            return found, following, lost + 1
         first = self.next_seq - len(self._records)
         lost = max(0, min(first, self.next_seq) - (seq if seq > 1 else self._wanted_from))
         start = max(seq, first)

@@ -126,7 +126,12 @@ class Scaling:
                 if step is None or self.idle:
                     continue
                 LOG.info("autoscaler: %s, %d gateways", step, len(self.gateways))
-                await (self._out() if step == "out" else self._in())
+                try:
+                    await (self._out() if step == "out" else self._in())
+                except Exception:
+                    # One step that failed (an engine that took too long) must not end the autoscaler: the system would be blamed.
+                    LOG.exception("autoscaler: %s failed; it is looked at again", step)
+                    continue
                 scaler.stepped()
 
     async def _answered(self, session: aiohttp.ClientSession) -> float | None:

@@ -125,11 +125,14 @@ def _faults(faults: tuple[FaultLane, ...]) -> Table:
     grid.add_row(*(Text(name, style="dim") for name in ("  fault", "injected", "healed", "verified", "")))
     for each in faults:
         healed = each.actual is not None and not each.note.startswith("not healed")
+        absent = each.actual is None and not each.verified  # nothing was put in: there is nothing to take out
         grid.add_row(
             Text(f"  {each.id}"),
             Text(at(each.actual[0]) if each.actual else "never"),
-            Text(at(each.actual[1]) if healed and each.actual else "no"),
-            Text(
+            Text("-" if absent else at(each.actual[1]) if healed and each.actual else "no"),
+            Text("-")
+            if absent
+            else Text(
                 (at(each.verified_s) or "yes") if each.verified else "NO",
                 style="" if each.verified else "bold red",
             ),

@@ -40,8 +40,13 @@ def chips(
     ]
     if faults:
         proven = sum(each.verified for each in faults)
-        clean_up = "pass" if proven == len(faults) else "fail" if validity else "unknown"
-        found.append(Chip("faults", f"{proven} of {len(faults)} healed and verified", clean_up))
+        absent = sum(each.actual is None and not each.verified for each in faults)
+        if proven == len(faults):
+            clean_up = "pass"
+        else:  # what was never put in is no leftover, but no proof of anything either
+            clean_up = "fail" if validity and proven + absent < len(faults) else "unknown"
+        told = f"{proven} of {len(faults)} healed and verified" if absent < len(faults) else "none injected"
+        found.append(Chip("faults", told, clean_up))
     if rules or breakers:
         broken = list(dict.fromkeys(each.rule for each in rules if each.verdict == "fail"))
         verdict = f"{', '.join(broken)} broken" if broken else "no rule broken" if rules else "not judged"

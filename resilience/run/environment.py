@@ -1,4 +1,4 @@
-"""What a run is compared by: versions, machine, seed. Read once, when the system is up."""
+"""What a run is compared by: versions, machine, seed. Written twice: at the start, so that a run whose system never came up can be repeated, and when it is up."""
 
 from __future__ import annotations
 
@@ -41,22 +41,27 @@ def lab_told(system: System) -> dict[str, str]:
     return lab_variables(told) if isinstance(told, dict) else {}
 
 
-def describe_environment(system: System, **run: Any) -> dict[str, Any]:
-    """JSON-able description; `run` adds what only the runner knows (seed, run id, command)."""
+def describe_environment(system: System | None, **run: Any) -> dict[str, Any]:
+    """JSON-able description; `run` adds what only the runner knows (seed, run id, command). Without a system, what is known before there is one."""
+    of_system: dict[str, Any] = {}
+    if system is not None:
+        of_system = {
+            "stack": system.stack,
+            "system": _written_down(system),
+            "lab": lab_told(system),
+            "shared_host": system.stack in _LABS or on_loopback(system.base_url),
+        }
     return {
         "v": 1,
         **run,
         "started": datetime.now(tz=UTC).isoformat(timespec="seconds"),
-        "stack": system.stack,
-        "system": _written_down(system),
+        **of_system,
         "python": sys.version.split()[0],
         "platform": platform.platform(),
         "cores": os.cpu_count(),
         "cpu": _cpu_model(),
         "memory_bytes": psutil.virtual_memory().total,
         "load_average": list(os.getloadavg()),
-        "lab": lab_told(system),
-        "shared_host": system.stack in _LABS or on_loopback(system.base_url),
         "packages": {name: version for name in _PACKAGES if (version := _version(name))},
         "git_revision": _git_revision(),
     }

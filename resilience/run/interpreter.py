@@ -166,6 +166,7 @@ class _Run:
                 seed=self.options.seed,
                 strict=self.options.strict,
             )
+            self._environment()
             self._tell("stack", state="starting", what=redact(self.stack.describe()))
             system = await self.stop.unless(self.stack.up())
             self._environment(system)
@@ -351,7 +352,7 @@ class _Run:
         except Exception as error:  # noqa: BLE001 - nobody else flushes and watches: without this the run must end
             self._failed(error)
 
-    def _environment(self, system: System) -> None:
+    def _environment(self, system: System | None = None) -> None:
         self.recorder.json(
             "environment.json",
             describe_environment(

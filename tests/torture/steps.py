@@ -73,6 +73,7 @@ def die_at(boundary: str, subject: Subject) -> Death:
             (boundary in NOT_YET and faulted, "the fault was in place too early"),
             (whole_s > subject.promise_s, f"whole only after {whole_s:.1f} s"),
             ((verified_s or 0.0) > subject.promise_s, f"verified only after {verified_s} s"),
+            (boundary in IN_PLACE and verified_s is None, "nobody but the sweep verified it"),
             (any(not each.clean for each in swept), f"the sweep could not heal: {swept}"),
             (bool(live_intents(records)), f"the journal still has {live_intents(records)}"),
             (not subject.whole(), "it did not stay whole"),

@@ -52,7 +52,7 @@ class World:
 
     async def run(self) -> Ending:
         """The whole run, against the stand-ins."""
-        options = RunOptions(self.folder, self.folder / "state", seed=1, run_id="r")
+        options = RunOptions(self.folder, self.folder / "state", seed=1, run_id="r", command="a run")
         loaded = load_text(PLAN, source="plan.yaml", environment={})
         async with asyncio.timeout(20):
             return await run_plan(loaded, Stack(self), options, stop=self.stop, listen=self.listen)

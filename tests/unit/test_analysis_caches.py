@@ -65,6 +65,11 @@ EXPECT = 'full: {cache: cache, evicted: "> 0", filled: "<= 1.05", restarts: "== 
         ([look("a", 0), look("a", 4, used=120)], "fail", "filled 1.2"),
         ([look("a", 0), look("b", 4)], "fail", "restarts 1"),
         ([look("a", 7), look("a", 7)], "fail", "evicted 0"),
+        (
+            [look("a", 7), look("b", 0)],
+            "fail",
+            "evicted at least 0: what was counted last before a restart is lost",
+        ),
         ([look("a", 0, limit=None), look("a", 4, limit=0)], "unknown", "filled: the server does not say"),
         ([], "unknown", "nothing"),
     ],

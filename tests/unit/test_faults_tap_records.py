@@ -49,7 +49,7 @@ def test_ring_lets_go_of_what_its_reader_has():
     assert ring.since(6, 100)[2] == 0
     assert ring.since(3, 100)[2] == 3
     ring.forget(2)
-    ring.forget(1000)
+    ring.forget(11)
     ring.append({"v": 10})
     assert ring.since(0, 100)[0] == [{"seq": 11, "v": 10}]
 
@@ -86,3 +86,14 @@ def test_arrival_may_be_as_old_as_the_pause_before_it():
             observer.data(Direction.UPSTREAM, data)
     arrivals = [record["at"] for record in ring.since(1, 10)[0] if record["kind"] == "arrival"]
     assert arrivals[-2:] == [(199, 400), (499, 500)]
+
+
+def test_ring_of_a_new_process_tells_a_reader_of_the_old_one_that_it_lost_something():
+    """Numbers begin anew: its records are handed out from the first, none is let go of unread, and the loss is told once."""
+    ring = RecordRing(100)
+    ring.append({"v": 0})
+    ring.forget(5000)
+    records, following, lost = ring.since(5000, 100)
+    assert ([record["seq"] for record in records], following, lost) == ([1], 2, 1)
+    assert ring.since(following, 100) == ([], 2, 0)
+    assert RecordRing(4).since(5000, 100) == ([], 1, 1)

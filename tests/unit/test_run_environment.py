@@ -103,3 +103,11 @@ async def test_verdict_says_first_that_the_lab_is_broken_on_purpose(monkeypatch:
     monkeypatch.setenv(VARIABLE, "typo")
     with pytest.raises(StackError, match="typo is not one of"):
         make_stack("embedded", plan)
+
+
+def test_environment_before_there_is_a_system_says_when_and_how() -> None:
+    """What repeats the run, and nothing about a system that nobody has seen."""
+    found = describe_environment(None, seed=7, command="chaos-spike run x")
+    assert (found["seed"], found["command"]) == (7, "chaos-spike run x")
+    assert found["started"]
+    assert not {"system", "stack", "shared_host"} & found.keys()

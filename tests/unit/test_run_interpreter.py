@@ -15,7 +15,7 @@ from faults.errors import FaultNotInjected, FaultUnhealed, GuardianLost, Journal
 from resilience.lab.system import StackError
 from resilience.load.engine import EngineError
 from resilience.run.abort import AbortWatch
-from resilience.run.record import RecordError
+from resilience.run.record import RecordError, RunReader
 
 FULL = Path("/dev/full")
 needs_full = pytest.mark.skipif(not FULL.exists(), reason="needs /dev/full")
@@ -135,6 +135,14 @@ async def test_stop_is_heeded_while_the_load_drains(world: World) -> None:
     assert "abort" in world.done
     assert world.heard[-3]["text"] == "the last message"
     wound_up(world)
+
+
+async def test_run_whose_system_never_came_up_can_be_repeated(world: World) -> None:
+    """When it began, with which seed and by which command is written down before the system is asked for."""
+    world.at["up"] = raising(StackError("port 5432 is in use"))
+    assert (await world.run()).reason == "setup_failed"
+    environment = RunReader(world.folder).environment()
+    assert (environment["command"], environment["seed"], environment["run_id"]) == ("a run", 1, "r")
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+import re
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field, model_validator
 
@@ -21,6 +22,8 @@ from resilience.plan.schema.load import LoadStream, Phase
 from resilience.plan.schema.stimulus import Stimulus
 from resilience.plan.schema.system import External, Lab
 
+_PATH: Final = re.compile(r"/[^?#\s]*")
+
 
 class Abort(Model):
     """Stops the run and heals at once when it holds for this long. One of three: errors of a load, memory of a process of a service, a probe.
@@ -32,7 +35,7 @@ class Abort(Model):
     errors: ShareBound | None = None
     service: Name | None = None
     memory: SizeBound | None = None
-    probe: Annotated[str, Field(pattern=r"^/[^?#\s]*$")] | None = None
+    probe: str | None = None
     hold: Annotated[PositiveNs, Field(alias="for")]
 
     @model_validator(mode="after")
@@ -44,6 +47,8 @@ class Abort(Model):
             raise ValueError(
                 'name one condition: `load` and `errors: "> 20%"`, `service` and `memory: "> 500MB"`, or `probe: /a/path`'
             )
+        if self.probe is not None and not _PATH.fullmatch(self.probe):
+            raise ValueError("write `probe` as a path of the system without a query, such as /health")
         return self
 
 

@@ -1,11 +1,11 @@
 """Targets that misbehave: each ends in its category, and the sum is what was offered."""
 
 import asyncio
-import contextlib
 import socket
 import time
 
 import pytest
+from load_peers import listening
 
 from resilience.load.engine import LoadEngine
 from resilience.load.model import Herd, HttpRequest, PhaseWindow, RateSegment, Stream
@@ -20,28 +20,9 @@ BODY = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"
 CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\nX-Trailer: 1\r\n\r\n"
 
 
-@contextlib.asynccontextmanager
-async def target(handle):
-    """A TCP server on loopback that lets `handle(reader, writer)` do what it wants with each connection."""
-    tasks = set()
-
-    async def serve(reader, writer):
-        tasks.add(asyncio.current_task())
-        try:
-            with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError, TimeoutError):
-                await handle(reader, writer)
-        finally:
-            writer.close()
-
-    server = await asyncio.start_server(serve, "127.0.0.1", 0, backlog=1024)
-    try:
-        yield server.sockets[0].getsockname()[1]
-    finally:
-        server.close()
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        await server.wait_closed()
+def target(handle):
+    """A server that lets `handle(reader, writer)` do what it wants with each connection, and give up waiting."""
+    return listening(handle, forgiven=(TimeoutError,))
 
 
 async def drive(

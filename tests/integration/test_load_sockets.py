@@ -7,6 +7,7 @@ import hashlib
 import time
 
 import pytest
+from load_peers import listening
 
 from resilience.load.close_codes import closed_outcome
 from resilience.load.engine import LoadEngine
@@ -40,30 +41,6 @@ async def read_frame(reader):
     mask = await reader.readexactly(4)
     payload = await reader.readexactly(size)
     return first & 0x0F, bytes(byte ^ mask[k % 4] for k, byte in enumerate(payload))
-
-
-@contextlib.asynccontextmanager
-async def listening(handle):
-    """The port of a server that lets `handle(reader, writer)` do what it wants with each connection."""
-    tasks = set()
-
-    async def serve(reader, writer):
-        tasks.add(asyncio.current_task())
-        try:
-            with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
-                await handle(reader, writer)
-        finally:
-            writer.close()
-
-    server = await asyncio.start_server(serve, "127.0.0.1", 0, backlog=512)
-    try:
-        yield server.sockets[0].getsockname()[1]
-    finally:
-        server.close()
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        await server.wait_closed()
 
 
 def peer(speak, *, at_once=b""):

@@ -7,12 +7,12 @@ died meanwhile. aiohttp would send a GET again, redis-py anything, ten times; ea
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
+from load_peers import listening
 
 from resilience.load import SpikeLoadGenerator
 from resilience.load.requests import HttpRequest, RedisRequest, Request, ScriptRequest, SessionRequest
@@ -27,34 +27,6 @@ async def get(ctx):
         assert answer.status == 200
 """
 Hear = Callable[[asyncio.StreamReader], Awaitable[bytes]]
-
-
-@contextlib.asynccontextmanager
-async def listening(
-    handle: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]],
-) -> AsyncIterator[int]:
-    """The port of a server that lets `handle` do what it wants with each connection."""
-    tasks: set[asyncio.Task[None]] = set()
-
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        tasks.add(task)
-        try:
-            with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
-                await handle(reader, writer)
-        finally:
-            writer.close()
-
-    server = await asyncio.start_server(serve, "127.0.0.1", 0, backlog=1024)
-    try:
-        yield server.sockets[0].getsockname()[1]
-    finally:
-        server.close()
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        await server.wait_closed()
 
 
 def once_and_no_more(hear: Hear, answer: bytes, heard: list[bytes]) -> Callable[..., Awaitable[None]]:

@@ -20,6 +20,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
+from resilience.breaker.attribution import FOREVER_NS
 from resilience.breaker.calm import LEAST, gaps
 from resilience.breaker.observation import (
     Arrival,
@@ -35,7 +36,6 @@ from resilience.breaker.observation import (
 )
 from resilience.breaker.spec import BreakerSpec
 
-FOREVER_NS: Final = 1 << 62
 LONG: Final = 40_000
 """Observations of one breaker that are judged at once, if it was calm somewhere among them."""
 

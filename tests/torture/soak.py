@@ -27,11 +27,11 @@ import socket
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 import urllib.request
 from collections import defaultdict
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -136,11 +136,10 @@ def soak(minutes: float, warm_up_s: float) -> dict[str, Any]:
         folder = Path(name)
         (folder / "plan.yaml").write_text(json.dumps(plan_of(minutes)), encoding="utf-8")
         began = time.monotonic()
-        with _run(folder) as process:
-            filling = threading.Thread(target=_fill_event_log, args=(folder, process), daemon=True)
-            filling.start()
+        with ThreadPoolExecutor(1) as pool, _run(folder) as process:
+            filling = pool.submit(_fill_event_log, folder, process)
             found = _watch(process, began)
-            filling.join()
+            unfilled = filling.exception()
             code = process.wait()
         if not list(folder.glob("out/*/samples/bins.jsonl")):
             raise RuntimeError(f"the run did not begin: {(folder / 'log').read_text(encoding='utf-8')}")
@@ -150,6 +149,8 @@ def soak(minutes: float, warm_up_s: float) -> dict[str, Any]:
         lost += [f"journal {path.name} is left" for path in folder.glob("state/sessions/*.jsonl")]
         problems = [f"{name} is not flat" for name, each in growths.items() if each is None or not each.flat]
         problems += [f"{name} was not seen" for name in _JUDGED if name not in growths] + lost
+        if unfilled is not None:
+            problems.append(f"the proxy's event log was not filled: {unfilled!r}")
         if code not in (0, 3):
             problems.append(f"the run ended with {code}")
         return {
@@ -190,11 +191,10 @@ def _run(folder: Path) -> Iterator[subprocess.Popen[bytes]]:
 
 def _fill_event_log(folder: Path, process: subprocess.Popen[bytes]) -> None:
     """Make the lab's proxy forget its first event: after that its log does not get longer."""
-    while not (found := list(folder.glob("out/*/environment.json"))):
+    while (system := _system(folder)) is None:
         if process.poll() is not None:
             return
         time.sleep(0.2)
-    system = json.loads(found[0].read_text(encoding="utf-8"))["system"]
     admin_url = system["proxies"]["pricing"]["admin_url"]
     with socket.create_server(("127.0.0.1", 0), backlog=64) as upstream:
         where = f"127.0.0.1:{upstream.getsockname()[1]}"
@@ -218,6 +218,15 @@ def _fill_event_log(folder: Path, process: subprocess.Popen[bytes]) -> None:
 
 
 _TOXICS = 20
+
+
+def _system(folder: Path) -> dict[str, Any] | None:
+    """The lab as the run tells it; None until it is up, as the run's record begins before."""
+    for path in folder.glob("out/*/environment.json"):
+        with contextlib.suppress(ValueError):
+            system: dict[str, Any] | None = json.loads(path.read_text(encoding="utf-8")).get("system")
+            return system
+    return None
 
 
 def _call(admin_url: str, method: str, path: str, body: Any = None) -> Any:

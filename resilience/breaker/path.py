@@ -3,6 +3,10 @@
 The steps come from the events where there are any, else from runs of admissions and rejections on the wire. The
 wire's evidence for a step counts the calls whose decision lies for certain within it: an open step is borne out by
 rejections and by the absence of arrivals, a half-open or closed one by admissions.
+
+A breaker that is open lets nobody in, so a call that was let in after an opening for certain, and perhaps when half-open began, is the
+one that it began with. How far its decision reaches back says only how long the call was on its way. (Whether the breaker kept to that
+is for R4 and R5 to say: the path tells what is known of a step.)
 """
 
 from __future__ import annotations
@@ -25,9 +29,10 @@ def find_path(track: Track, found: tuple[Opening, ...]) -> tuple[PathStep, ...]:
         return ()
     steps = _steps_from_events(track, found) if track.transitions else _steps_from_wire(track, found)
     ends = [step.at for step in steps[1:]] + [Interval(FOREVER_NS, FOREVER_NS)]
+    before = [None, *steps]
     return tuple(
-        PathStep(step.state, step.at, step.events, _wire(track, step, until))
-        for step, until in zip(steps, ends, strict=True)
+        PathStep(step.state, step.at, step.events, _wire(track, earlier, step, until))
+        for earlier, step, until in zip(before, steps, ends, strict=False)
     )
 
 
@@ -60,16 +65,19 @@ def _steps_from_wire(track: Track, found: tuple[Opening, ...]) -> list[PathStep]
     return steps
 
 
-def _wire(track: Track, step: PathStep, until: Interval) -> dict[str, Any] | None:
+def _wire(track: Track, earlier: PathStep | None, step: PathStep, until: Interval) -> dict[str, Any] | None:
     """Calls decided for certain within the step, and the calls at its borders."""
     if not track.calls:
         return None
     inside = track.calls_deciding(step.at.lo_ns, until.hi_ns)
     # The call that half-open began with, and the one that ended it, belong to it.
     begin, end = (step.at.lo_ns, until.hi_ns) if step.state == "half_open" else (step.at.hi_ns, until.lo_ns)
-    certain = [c for c in inside if c.decision.lo_ns >= begin and c.decision.hi_ns <= end]
-    admitted = [c for c in certain if c.admitted]
-    rejected = [c for c in certain if c.admitted is False]
+    within = [c for c in inside if c.decision.hi_ns <= end]
+    # Of those that were let in, the first may have been on its way since before half-open, but not since before the opening.
+    opened = earlier is not None and step.state == "half_open" and earlier.state == "open"
+    let_in_from = min(begin, earlier.at.hi_ns) if earlier is not None and opened else begin
+    admitted = [c for c in within if c.admitted and c.decision.lo_ns >= let_in_from]
+    rejected = [c for c in within if c.admitted is False and c.decision.lo_ns >= begin]
     if not admitted and not rejected:
         return None
     seen: dict[str, Any] = {"admitted": len(admitted), "rejected": len(rejected)}

@@ -34,13 +34,14 @@ $(VENV)/.dev: $(VENV)/.run
 chaos-spike: $(VENV)/.run ## Break the lab in the middle of a spike and judge it (STACK=..., PLAN=..., ARGS=...)
 	@$(BIN)/chaos-spike run $(PLAN) --stack $(STACK) $(ARGS)
 
-# The pure tiers share the cores; what runs on real time and real sockets has them to itself. RETRY is what a failing tier does
+# What waits more than it works shares the cores; what judges by milliseconds, and the whole tool, has them to itself. RETRY is what a failing tier does
 # next: nothing, unless CI says otherwise.
 RETRY ?= false
 
 test: $(VENV)/.dev ## All tests that need Python alone
 	$(BIN)/python -m pytest -q -n 2 -m 'not external and not slow and not scenario' tests/unit tests/property tests/simulation tests/repo
-	$(BIN)/python -m pytest -q -m 'not external and not slow and not scenario' tests/integration tests/external || $(RETRY)
+	$(BIN)/python -m pytest -q -n 2 --dist loadfile -m 'not alone and not external and not slow and not scenario' tests/integration tests/external || $(RETRY)
+	$(BIN)/python -m pytest -q -m 'alone and not external and not slow and not scenario' tests/integration || $(RETRY)
 	$(BIN)/python -m pytest -q -m 'not external and not slow and not scenario' tests/e2e || $(RETRY)
 
 # A minute and a half of the three quarters: two broken labs that must fail, a lab started by hand, and an address of which little is known.

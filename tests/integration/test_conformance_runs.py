@@ -17,7 +17,7 @@ from tests.conformance.candidates import CANDIDATES, Asked
 from tests.conformance.runs import Judged, conformance_runs, instance_of, open_rules
 from tests.conformance.table import page
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.integration, pytest.mark.alone, pytest.mark.timeout(300)]
 
 PYTHON = {candidate.name: candidate for candidate in CANDIDATES if candidate.language == "python"}
 UNBOUNDED = ("aiobreaker", "circuitbreaker", "purgatory", "hyx", "pyresilience")

@@ -9,7 +9,7 @@ from resilience.load import SpikeLoadGenerator
 from resilience.load.shapes import batches, closed, constant, spike, spike_phases
 from resilience.metrics import SpikeLoadMetrics
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.alone]
 
 DURATIONS = {"before_s": 1, "rise_s": 0.5, "hold_s": 1, "fall_s": 0, "after_s": 0.5}
 

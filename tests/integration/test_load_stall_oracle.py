@@ -22,7 +22,7 @@ from resilience.load.engine import LoadEngine
 from resilience.load.model import Closed, HttpRequest, PhaseWindow, RateSegment, Stream
 from resilience.metrics.fold import LoadTable
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.alone]
 
 S = 10**9
 FREEZE_S = 4.0

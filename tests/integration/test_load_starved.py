@@ -18,7 +18,7 @@ from resilience.load.model import Assignment, Herd, HttpRequest, PhaseWindow, Ra
 from resilience.metrics.fold import LoadTable
 from resilience.metrics.validity import judge_validity
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.alone]
 
 MS = 10**6
 S = 10**9

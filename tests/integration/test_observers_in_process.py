@@ -11,7 +11,7 @@ from resilience.breaker.sources.objects import spec_of_object
 from resilience.breaker.spec import BreakerSpec
 from resilience.breaker.verify import verify
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.alone]
 
 
 @pytest.mark.parametrize("library", MAKERS)

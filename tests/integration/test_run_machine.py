@@ -16,7 +16,7 @@ import pytest
 from resilience.lab.system import System
 from resilience.run.machine import watch_machine
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.alone]
 
 BURN = "import time\nend = time.process_time() + 3\nwhile time.process_time() < end: pass"
 STARTER = f"""

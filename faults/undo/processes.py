@@ -3,11 +3,12 @@
 Frozen: `args.processes` are [pid, start] pairs as `prepare` saw them. Those of them that still are the same processes, and whatever
 descends from them by now, get SIGCONT. A process that has ended, or whose pid belongs to another one, is left alone and counts as healed.
 
-Killed: once `args.killed` ([pid, start] pairs, parents first) have all ended, `args.command` starts the process again, in a session of its own, unless
-`args.ready` (host:port) accepts connections. Guardian, session
-and a later sweep may all try; `args.note` is a file under whose lock they do, and which says what was started, so that only one is. The
-command gets this process's environment: nothing of it is in the journal, so secrets belong in files. With `args.returns` the command has to return
-with exit code 0 as well. `args.keeper` ([pid, start]) keeps the system that the process belongs to: once it has ended, nothing is left to bring back.
+Killed: once `args.killed` ([pid, start] pairs, parents first) have all ended, `args.command` starts the process again, in a session of its own,
+unless `args.ready` (host:port) accepts connections. Guardian, session and a later sweep may all try; `args.note` is a file under whose lock they do,
+and which says what was started, so that only one is: also where whoever started it was killed. The command gets this process's environment: nothing
+of it is in the journal, so secrets belong in files. With `args.returns` the command has to return with exit code 0 as well, and may be asked twice:
+until it was seen to, a start is at work, whoever began it, and a process that accepts connections in the middle of it (a database that recovers
+does) is not back. `args.keeper` ([pid, start]) keeps the system that the process belongs to: once it has ended, nothing is left to bring back.
 """
 
 import contextlib
@@ -20,8 +21,9 @@ import subprocess
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TextIO
 
 from faults.undo.model import Undo
 from faults.undo.process_table import Entry, descendants, is_dying, read_table
@@ -72,32 +74,52 @@ def revive(undo: Undo) -> bool:
     if _kept_no_more(undo) or _is_unharmed(undo):
         return False
     _end(_left(undo))
-    if accepts(undo):
+    if accepts(undo) and not _at_work(undo):
         return False
+    returns = bool(undo.args.get("returns"))
     with _note(undo) as note:
-        if accepts(undo):
+        if accepts(undo) and not (returns and note.is_told):
             return False
-        started = None if _is_same(note.get("pid"), note.get("start")) else _start(undo, note)
         until_s = time.monotonic() + _READY_S
-        while not accepts(undo) or (
-            started is not None and undo.args.get("returns") and started.poll() is None
-        ):
+        # Begun by somebody who was killed, or gave up: nobody hears what it comes to, so once it is over, it is done again.
+        while returns and note.runs() and not _kept_no_more(undo):
+            _pause(undo, until_s)
+        started = None if note.runs() else _start(undo, note)
+        while not accepts(undo) or (returns and started is not None and started.poll() is None):
             if _kept_no_more(undo):
                 break
-            # A command that returns has started something that lives on by itself, or has failed.
-            if started is not None and started.poll() not in {None, 0}:
-                raise UndoFailed(f"{undo.args['command'][0]} ended with exit code {started.returncode}")
-            if time.monotonic() > until_s:
-                raise UndoFailed(f"{undo.args['ready']} is not back {_READY_S:g} s after the start")
-            time.sleep(_POLL_S)
+            _check(undo, started)
+            _pause(undo, until_s)
+        gone = _kept_no_more(undo)
+        if returns and not gone:
+            _check(undo, started)
         # Whoever waited for the lock finds that it accepts (or that nothing is left), and starts nothing.
         Path(str(undo.args["note"])).unlink(missing_ok=True)
-        return not _kept_no_more(undo)
+        note.clear()
+        return not gone
+
+
+def _check(undo: Undo, started: subprocess.Popen[bytes] | None) -> None:
+    """UndoFailed where the command has failed: one that returns has started something that lives on by itself."""
+    if started is not None and started.poll() not in {None, 0}:
+        raise UndoFailed(f"{undo.args['command'][0]} ended with exit code {started.returncode}")
+
+
+def _pause(undo: Undo, until_s: float) -> None:
+    """Between two looks; UndoFailed where there have been enough of them."""
+    if time.monotonic() > until_s:
+        raise UndoFailed(f"{undo.args['ready']} is not back {_READY_S:g} s after the start")
+    time.sleep(_POLL_S)
 
 
 def is_revived(undo: Undo) -> bool:
-    """Ask whether nobody was killed, or those that were have ended and the process accepts connections again, or all of the system is gone."""
-    return _kept_no_more(undo) or _is_unharmed(undo) or (not _left(undo) and accepts(undo))
+    """Ask whether nobody was killed, or the process is back, or all of the system is gone.
+
+    Back: those that were killed have ended, it accepts connections, and no start is at work.
+    """
+    if _kept_no_more(undo) or _is_unharmed(undo):
+        return True
+    return not _left(undo) and accepts(undo) and not _at_work(undo)
 
 
 def accepts(undo: Undo) -> bool:
@@ -139,29 +161,80 @@ def _left(undo: Undo) -> list[Entry]:
     return [entry for entry in same if not entry.is_over]
 
 
+@dataclass(slots=True)
+class _Note:
+    """What the note says was started, while its lock is held."""
+
+    file: TextIO
+    pid: Any = None
+    start: Any = None
+
+    def read(self) -> None:
+        """Take what is there; a note that nobody can read says nothing."""
+        self.file.seek(0)
+        try:
+            found = json.loads(self.file.read() or "{}")
+        except ValueError:
+            found = {}
+        if isinstance(found, dict):
+            self.pid, self.start = found.get("pid"), found.get("start")
+
+    def write(self, pid: int, start: str | None) -> None:
+        """Say it at once: whoever started it may be killed at any moment."""
+        self.clear()
+        self.pid, self.start = pid, start
+        json.dump({"pid": pid, "start": start}, self.file)
+        self.file.flush()
+
+    def clear(self) -> None:
+        """Say that nothing was started: what was has done its work."""
+        self.pid = self.start = None
+        self.file.seek(0)
+        self.file.truncate()
+
+    @property
+    def is_told(self) -> bool:
+        """Whether something was started that nobody has seen to have done its work."""
+        return self.pid is not None
+
+    def runs(self) -> bool:
+        """Whether what was started is still there: the process itself, or the command that is to return."""
+        return _is_same(self.pid, self.start)
+
+
 @contextlib.contextmanager
-def _note(undo: Undo) -> Iterator[dict[str, Any]]:
-    """Hold the note's lock; what is in the note, to be changed."""
+def _note(undo: Undo) -> Iterator[_Note]:
+    """Hold the note's lock; the note."""
     try:
         descriptor = os.open(str(undo.args["note"]), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
         raise UndoFailed(f"the note {undo.args['note']} cannot be opened: {error.strerror}") from error
     with os.fdopen(descriptor, "r+") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
-        try:
-            found = json.loads(file.read() or "{}")
-        except ValueError:
-            found = {}
-        note = found if isinstance(found, dict) else {}
-        try:
-            yield note
-        finally:
-            file.seek(0)
-            file.truncate()
-            json.dump(note, file)
+        note = _Note(file)
+        note.read()
+        yield note
 
 
-def _start(undo: Undo, note: dict[str, Any]) -> subprocess.Popen[bytes]:
+def _at_work(undo: Undo) -> bool:
+    """Whether a command that has to return was started and not seen to have done so, by whomever; asked without waiting for them."""
+    if not undo.args.get("returns"):
+        return False
+    try:
+        with Path(str(undo.args["note"])).open() as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            note = _Note(file)
+            note.read()
+            return note.is_told
+    except FileNotFoundError:
+        return False
+    except BlockingIOError:
+        return True
+    except OSError as error:
+        raise UndoFailed(f"the note {undo.args['note']} cannot be opened: {error.strerror}") from error
+
+
+def _start(undo: Undo, note: _Note) -> subprocess.Popen[bytes]:
     try:
         process = subprocess.Popen(
             [str(word) for word in undo.args["command"]],
@@ -176,7 +249,7 @@ def _start(undo: Undo, note: dict[str, Any]) -> subprocess.Popen[bytes]:
     # It outlives us if need be; should it end first, it is reaped.
     threading.Thread(target=process.wait, name="reaper", daemon=True).start()
     entry = _table().get(process.pid)
-    note |= {"pid": process.pid, "start": None if entry is None else entry.start}
+    note.write(process.pid, None if entry is None else entry.start)
     return process
 
 

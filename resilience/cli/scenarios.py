@@ -74,7 +74,10 @@ def find_plan(name: str) -> Path:
 def load_or_exit(name: str, *, overlays: Sequence[Path] = (), settings: Sequence[str] = ()) -> LoadedPlan:
     """Load and compile a plan, or say every problem with its place and exit with 2."""
     try:
-        return load_plan(find_plan(name), environment=os.environ, overlays=overlays, settings=settings)
+        loaded = load_plan(find_plan(name), environment=os.environ, overlays=overlays, settings=settings)
+        for line in loaded.doubt_lines():
+            typer.echo(f"warning: {line}", err=True)
+        return loaded
     except PlanInvalid as error:
         for line in error.lines():
             typer.echo(line, err=True)

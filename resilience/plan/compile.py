@@ -10,12 +10,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from resilience.plan.arrivals import arrivals, offset_ns
+from resilience.plan.bounds import bound_problems, schedule_problems
 from resilience.plan.problems import Path, PlanInvalid, Problem
 from resilience.plan.references import references
 from resilience.plan.requests import unsendable
 from resilience.plan.schema import Fault, Plan
 from resilience.plan.soundness import breaker_problems, hold_problems, phase_problems, settle_problems
-from resilience.plan.targets import target_problems, wire_of
+from resilience.plan.targets import tap_problems, target_problems, wire_of
 from resilience.plan.timeline import FaultSpan, Operation, PhaseSpan, Timeline
 from resilience.plan.toxics import slot, toxic_problems
 from resilience.plan.units import format_duration
@@ -24,7 +25,8 @@ from resilience.plan.units import format_duration
 def compile_plan(plan: Plan, *, filled: bool = True) -> Timeline:
     """Timeline of a plan; raises `PlanInvalid` with every problem found.
 
-    `filled=False` is for a plan from a record: its addresses and requests hold variables, and are not looked at.
+    `filled=False` is for a plan from a record: its addresses and requests hold variables, and are not looked at; and what was
+    run once can be judged, although its bounds would be refused today.
     """
     problems: list[Problem] = []
     phases = _phases(plan, problems)
@@ -40,6 +42,8 @@ def compile_plan(plan: Plan, *, filled: bool = True) -> Timeline:
     problems.extend(settle_problems(plan, {span.fault_id: span for span in faults}))
     if filled:
         problems.extend(unsendable(plan))
+        problems.extend(tap_problems(plan))
+        problems.extend(bound_problems(plan))
     if problems:
         raise PlanInvalid(problems, plan.name)
     timeline = Timeline(
@@ -53,6 +57,8 @@ def compile_plan(plan: Plan, *, filled: bool = True) -> Timeline:
     )
     # Only a timeline that is sound tells when the load is back.
     problems.extend(hold_problems(plan, timeline))
+    if filled:
+        problems.extend(schedule_problems(plan, timeline))
     if problems:
         raise PlanInvalid(problems, plan.name)
     return timeline

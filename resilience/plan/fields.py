@@ -10,7 +10,10 @@ from typing import Annotated
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 
 from resilience.plan.units import (
+    COUNT,
     DURATION,
+    LIMIT_SHARE,
+    LIMIT_SIZE,
     NUMBER,
     RATE,
     SHARE,
@@ -73,3 +76,6 @@ ShareBound = Annotated[Comparison, _compared(SHARE), _compared_schema(SHARE)]
 RateBound = Annotated[Comparison, _compared(RATE), _compared_schema(RATE)]
 SizeBound = Annotated[Comparison, _compared(SIZE), _compared_schema(SIZE)]
 NumberBound = Annotated[Comparison, _compared(NUMBER), _compared_schema(NUMBER)]
+CountBound = Annotated[Comparison, _compared(COUNT), _compared_schema(COUNT)]
+ShareLimit = Annotated[Comparison, _compared(LIMIT_SHARE), _compared_schema(LIMIT_SHARE)]
+SizeLimit = Annotated[Comparison, _compared(LIMIT_SIZE), _compared_schema(LIMIT_SIZE)]

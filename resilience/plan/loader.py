@@ -16,6 +16,7 @@ from pydantic import ValidationError
 from resilience.breaker.sources.resilience4j import SourceError
 from resilience.breaker.sources.written import is_file_spec, resolve_file_spec
 from resilience.plan.addresses import stand_ins
+from resilience.plan.bounds import bound_doubts
 from resilience.plan.calls import request_of
 from resilience.plan.compile import compile_plan
 from resilience.plan.inlining import Beside, DataUnreadable, Rows, inline_load
@@ -31,12 +32,17 @@ from resilience.plan.variables import fill, named
 
 @dataclass(frozen=True, slots=True)
 class LoadedPlan:
-    """A plan that is ready to run, and what of it may be written down."""
+    """A plan that is ready to run, what of it may be written down, and what is odd about it though it can be run."""
 
     plan: Plan
     timeline: Timeline
     source: str
     recorded: str
+    doubts: tuple[Problem, ...] = ()
+
+    def doubt_lines(self) -> list[str]:
+        """One line a doubt: `source:line:column: path: message`."""
+        return PlanInvalid(self.doubts, self.source).lines()
 
 
 def load_text(
@@ -58,12 +64,16 @@ def load_text(
     the absolute path of a file that workers will need (a script, a certificate).
     """
     given = environment or {}
+    texts = (text, *(overlay for _, overlay in overlays), *settings)
+
+    def shown(problems: Sequence[Problem]) -> tuple[Problem, ...]:
+        return tuple(replace(p, message=named(p.message, texts, given)) for p in problems)
+
     try:
-        return _load(text, source, environment, overlays, settings, Beside(read_data, read_text, find))
+        loaded = _load(text, source, environment, overlays, settings, Beside(read_data, read_text, find))
+        return replace(loaded, doubts=shown(loaded.doubts))
     except PlanInvalid as error:
-        texts = (text, *(overlay for _, overlay in overlays), *settings)
-        problems = [replace(p, message=named(p.message, texts, given)) for p in error.problems]
-        raise PlanInvalid(problems, error.source) from None  # the first one's words may hold a password
+        raise PlanInvalid(shown(error.problems), error.source) from None  # its words may hold a password
 
 
 def _load(
@@ -101,7 +111,8 @@ def _load(
         return LoadedPlan(plan, timeline, source, text)
     recorded = dump(recordable(layers.values, values))
     _check_record(recorded, plan, timeline, source)
-    return LoadedPlan(plan, timeline, source, recorded)
+    doubts = layers.invalid(bound_doubts(plan, timeline)).problems
+    return LoadedPlan(plan, timeline, source, recorded, doubts)
 
 
 def _inline_specs(values: dict[str, Any], read_text: Callable[[str], str], problems: list[Problem]) -> None:

@@ -17,6 +17,23 @@ from resilience.plan.problems import Path, Problem, nearest
 from resilience.plan.schema import EXPECTATION_KEYS, Plan
 from resilience.plan.schema.load import RATE_TAGS
 
+_WANTED = {
+    "tuple_type": "needs a list, such as [a, b] or lines that begin with '- '",
+    "list_type": "needs a list, such as [a, b] or lines that begin with '- '",
+    "dict_type": "needs keys with values, such as `key: value`",
+    "model_type": "needs keys with values, such as `key: value`",
+    "model_attributes_type": "needs keys with values, such as `key: value`",
+    "string_type": "needs text, in quotes where YAML would read a number or a date",
+    "int_type": "needs a whole number",
+    "int_parsing": "needs a whole number",
+    "int_from_float": "needs a whole number",
+    "float_type": "needs a number",
+    "float_parsing": "needs a number",
+    "bool_type": "is either true or false",
+    "bool_parsing": "is either true or false",
+}
+"""What a value must be, in the words of YAML and not of Python, by pydantic's kind of error."""
+
 TAGS = RATE_TAGS | EXPECTATION_KEYS.keys()
 """What a union adds to the path of an error: it stands in no text."""
 
@@ -50,10 +67,24 @@ def problem_of(error: Any) -> Problem:
         return Problem(path, f"{error['input']!r} is not a name; use letters, digits, '_', '-' and '.'")
     if path and path[-1] == "[key]":
         return Problem(path[:-1], message, at_key=True)
-    shown = repr(error["input"])
-    return Problem(
-        path, f"{message[0].lower()}{message[1:]}, not {shown if len(shown) < 60 else shown[:57] + '...'}"
-    )
+    given = error["input"]
+    wanted = _WANTED.get(kind, f"{message[0].lower()}{message[1:]}")
+    return Problem(path, f"{wanted}, not {_shown(given)}{_one_entry(path, kind, given)}")
+
+
+def _shown(given: Any) -> str:
+    if given is None or isinstance(given, bool):
+        return {None: "nothing", True: "true", False: "false"}[given]
+    shown = repr(given)
+    return shown if len(shown) < 60 else shown[:57] + "..."
+
+
+def _one_entry(path: Path, kind: str, given: Any) -> str:
+    """A mapping in the place of a list is most often an overlay that means to change one entry of it."""
+    if kind not in ("tuple_type", "list_type") or not isinstance(given, dict):
+        return ""
+    where = ".".join(map(str, path))
+    return f"; an overlay replaces a list as a whole, --set {where}.0.KEY=VALUE changes one entry"
 
 
 def _keys_at(path: Path) -> list[str]:

@@ -79,27 +79,30 @@ def hold_problems(plan: Plan, timeline: Timeline) -> Iterator[Problem]:
     for name, expectation in plan.expect.items():
         if not isinstance(expectation, RecoversExpectation):
             continue
-        hold_ns = expectation.hold if expectation.hold is not None else _default_hold_ns(plan)
-        healed_ns = timeline.fault(expectation.fault).end_ns
-        loads = [expectation.load] if expectation.load is not None else list(plan.load)
-        back = {
-            load: timeline.load_back_ns(load, healed_ns, _baseline_per_s(timeline, load)) for load in loads
-        }
-        load, back_ns = max(back.items(), key=lambda item: item[1])
-        rest_ns = timeline.duration_ns - back_ns
+        rest_ns, hold_ns, since = rest_after(plan, timeline, expectation)
         if hold_ns < rest_ns:
             continue
-        since = (
-            "once the fault is over"
-            if back_ns == healed_ns
-            else f"once the load {load!r} is back at its baseline"
-        )
         default = "" if expectation.hold is not None else " (the default)"
         message = (
             f"the run has {format_duration(rest_ns)} left {since}, and recovery must hold for "
             f"{format_duration(hold_ns)}{default}: lengthen the last phase, or shorten `hold`"
         )
         yield Problem(("expect", name, "hold"), message)
+
+
+def rest_after(plan: Plan, timeline: Timeline, wanted: RecoversExpectation) -> tuple[int, int, str]:
+    """What is left of the run for a recovery, how long it must hold (both in ns), and since when that counts, in words."""
+    hold_ns = wanted.hold if wanted.hold is not None else _default_hold_ns(plan)
+    healed_ns = timeline.fault(wanted.fault).end_ns
+    loads = [wanted.load] if wanted.load is not None else list(plan.load)
+    back = {load: timeline.load_back_ns(load, healed_ns, _baseline_per_s(timeline, load)) for load in loads}
+    load, back_ns = max(back.items(), key=lambda item: item[1])
+    since = (
+        "once the fault is over"
+        if back_ns == healed_ns
+        else f"once the load {load!r} is back at its baseline"
+    )
+    return timeline.duration_ns - back_ns, hold_ns, since
 
 
 def _default_hold_ns(plan: Plan) -> int:

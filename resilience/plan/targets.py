@@ -69,3 +69,13 @@ def target_problems(plan: Plan, fault: Fault, path: Path) -> Iterator[Problem]:
     bounded = plan.lab is not None or fault.proxy is not None
     if bounded and allowed is not None and fault.target not in allowed:
         yield Problem(place, f"{fault.target!r} may not be faulted; add it to allow.services")
+
+
+def tap_problems(plan: Plan) -> Iterator[Problem]:
+    """A header that calls are told apart by, where the tap reads no headers."""
+    for name, proxy in plan.proxies.items():
+        if proxy.tap.correlate is not None and proxy.tap.protocol != "http":
+            message = (
+                "names a header, and this tap reads connections only: add `protocol: http`, or leave it out"
+            )
+            yield Problem(("proxies", name, "tap", "correlate"), message)

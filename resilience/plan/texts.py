@@ -7,11 +7,12 @@ grow beyond all measure by that, or that contains itself, is refused like any ot
 from __future__ import annotations
 
 import io
+import warnings
 from typing import Any
 
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap
-from ruamel.yaml.error import MarkedYAMLError, YAMLError
+from ruamel.yaml.error import MarkedYAMLError, ReusedAnchorWarning, YAMLError
 
 from resilience.plan.problems import PlanInvalid, Problem
 
@@ -39,7 +40,10 @@ def parse_value(text: str, source: str) -> Any:
 
 def _parse(text: str, source: str, yaml: YAML) -> Any:
     try:
-        tree = yaml.load(text)
+        with warnings.catch_warnings():
+            # An anchor that is set again means the new thing from there on: that is YAML, and no reason to stop or to talk.
+            warnings.simplefilter("ignore", ReusedAnchorWarning)
+            tree = yaml.load(text)
         if _size(tree, {}) > MAX_NODES:
             raise ValueError(f"more than {MAX_NODES} values once aliases are written out")
     except MarkedYAMLError as error:

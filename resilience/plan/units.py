@@ -9,6 +9,7 @@ shares ratios between 0 and 1 (float).
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -120,18 +121,24 @@ def format_number(number: float) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Quantity:
-    """How one kind of quantity is read and shown."""
+    """How one kind of quantity is read and shown, and between which two ends (included) all of its values lie."""
 
     parse: Callable[[object], float]
     show: Callable[[float], str]
     example: str
+    least: float = -math.inf
+    most: float = math.inf
 
 
-DURATION = Quantity(parse_duration_ns, format_duration, "< 150ms")
-SHARE = Quantity(parse_share, format_share, "< 1%")
-RATE = Quantity(parse_rate_per_s, format_rate, ">= 50/s")
+DURATION = Quantity(parse_duration_ns, format_duration, "< 150ms", least=0)
+SHARE = Quantity(parse_share, format_share, "< 1%", least=0, most=1)
+RATE = Quantity(parse_rate_per_s, format_rate, ">= 50/s", least=0)
 SIZE = Quantity(parse_size_bytes, format_size, "< 200MB")
 NUMBER = Quantity(parse_number, format_number, "< 1.3")
+COUNT = Quantity(parse_number, format_number, "<= 2", least=0)
+LIMIT_SHARE = Quantity(parse_share, format_share, "> 20%", least=0, most=1)
+LIMIT_SIZE = Quantity(parse_size_bytes, format_size, "> 500MB", least=0)
+"""Limits say what is too much: their examples look the other way."""
 
 _OPERATORS: dict[str, Callable[[float, float], bool]] = {
     "<": lambda a, b: a < b,
@@ -144,11 +151,30 @@ _OPERATORS: dict[str, Callable[[float, float], bool]] = {
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """`operator bound`, in the canonical unit of its quantity."""
+    """`operator bound`, in the canonical unit of its quantity; all of its values lie between `least` and `most`."""
 
     operator: str
     bound: float
     text: str
+    least: float = -math.inf
+    most: float = math.inf
+
+    @property
+    def settled(self) -> bool | None:
+        """What the comparison comes to whatever is observed: always true, never true, or None where that depends."""
+        bound, least, most = self.bound, self.least, self.most
+        match self.operator:
+            case "<":
+                always, never = bound > most, bound <= least
+            case "<=":
+                always, never = bound >= most, bound < least
+            case ">":
+                always, never = bound < least, bound >= most
+            case ">=":
+                always, never = bound <= least, bound > most
+            case _:
+                always, never = least == most == bound, not least <= bound <= most
+        return True if always else False if never else None
 
     def holds(self, observed: float) -> bool:
         """Tell whether the observed value, in the same unit, satisfies the comparison."""
@@ -167,7 +193,7 @@ def parse_comparison(text: object, quantity: Quantity) -> Comparison:
     match = re.fullmatch(r"\s*(<=|>=|==|<|>)\s*(.+?)\s*", text) if isinstance(text, str) else None
     if match is None:
         raise UnitError(f'{text!r} is not a comparison; write it quoted, for example "{quantity.example}"')
-    return Comparison(match[1], quantity.parse(match[2]), str(text).strip())
+    return Comparison(match[1], quantity.parse(match[2]), str(text).strip(), quantity.least, quantity.most)
 
 
 @dataclass(frozen=True, slots=True)

@@ -44,7 +44,7 @@ def lines(*, overlays: tuple[str, ...] = (), settings: tuple[str, ...] = (), tex
         ("name.x=1", "--set name.x: name is a single value"),
         ("load.quotes.rate.default=5", "--set load.quotes.rate.default: load.quotes.rate.default: 5 is not a rate"),
         ("load.quotes.rte=5", "--set load.quotes.rte: load.quotes.rte: unknown key 'rte'; did you mean 'rate'?"),
-        ("expect.steady=x", "--set expect.steady: expect.steady: input should be a valid dictionary"),
+        ("expect.steady=x", "--set expect.steady: expect.steady: needs keys with values, such as `key: value`, not 'x'"),
         ("load.new.rate=5/s", "--set load.new.rate: load.new: says nothing of what one call is"),
         ('load.quotes.http.url="${X:?say it}"', "--set load.quotes.http.url: load.quotes.http.url: the variable X"),
     ],
@@ -68,12 +68,23 @@ def test_mistake_of_a_setting_is_the_settings(setting: str, said: str) -> None:
         ("expect: {steady: {p95: 3}}\n", "over0.yaml:1:24: expect.steady.p95: 3 is not a comparison"),
         ("expect: {steady: {phase: base}}\n", "over0.yaml:1:26: expect.steady.phase: no phase 'base'"),
         ("a: [\n", "over0.yaml:2:1: "),
+        (
+            "phases: {baseline: {duration: 9s}}\n",
+            "over0.yaml:1:9: phases: needs a list, such as [a, b] or lines",
+        ),
         ("phases: [{name: b, duration: 9s}]\n", "plan.yaml:11:33: expect.steady.phase: no phase 'baseline'"),
     ],
 )
 def test_mistake_of_an_overlay_has_the_overlays_place(overlay: str, said: str) -> None:
     """Its own file, line and column; what it breaks elsewhere is named where that stands."""
     assert lines(overlays=(overlay,))[0].startswith(said)
+
+
+def test_overlay_that_means_one_entry_of_a_list_is_told_how() -> None:
+    """In the words of YAML: nobody who writes a plan has ever seen a tuple."""
+    (said,) = lines(overlays=("phases: {baseline: {duration: 9s}}\n",))
+    assert said.endswith("an overlay replaces a list as a whole, --set phases.0.KEY=VALUE changes one entry")
+    assert "--set" not in lines(overlays=("phases: x\n",))[0]
 
 
 def test_last_layer_owns_what_it_replaced() -> None:
@@ -111,3 +122,10 @@ def test_aliases_that_grow_beyond_measure_are_refused() -> None:
         f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 10)}]\n" for i in range(1, 9)
     )
     assert "aliases" in lines(text=rows)[0]
+
+
+def test_anchor_that_is_set_again_is_yaml_and_nothing_to_talk_about(recwarn: pytest.WarningsRecorder) -> None:
+    """From there on it stands for the new thing; no warning of a library reaches who wrote the plan."""
+    text = PLAN + 'purpose: &quotes "again"\n'
+    assert load_text(text, source="p", environment={}).plan.purpose == "again"
+    assert not recwarn.list

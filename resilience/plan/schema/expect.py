@@ -7,10 +7,10 @@ from typing import Annotated, Literal
 from pydantic import Discriminator, Field, Tag, model_validator
 
 from resilience.plan.fields import (
+    CountBound,
     DurationBound,
     DurationNs,
     Name,
-    NumberBound,
     PositiveNs,
     RateBound,
     ShareBound,
@@ -122,7 +122,7 @@ class AmplificationExpectation(Model):
 
     proxy: Name
     load: Name | None = None
-    amplification: NumberBound
+    amplification: CountBound
 
 
 class ResourceExpectation(Model):
@@ -131,7 +131,7 @@ class ResourceExpectation(Model):
     service: Name
     growth: SizeBound | None = None
     leak: SizeBound | None = None
-    restarts: NumberBound | None = None
+    restarts: CountBound | None = None
 
     @model_validator(mode="after")
     def _says_something(self) -> ResourceExpectation:

@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from resilience.plan.fields import (
+    CountBound,
     DurationBound,
     DurationNs,
     Name,
@@ -20,9 +21,9 @@ from resilience.plan.fields import (
     SizeBound,
 )
 from resilience.plan.schema.base import Model
-from resilience.plan.units import NUMBER, Comparison, parse_comparison
+from resilience.plan.units import COUNT, Comparison, parse_comparison
 
-_NONE = parse_comparison("== 0", NUMBER)
+_NONE = parse_comparison("== 0", COUNT)
 
 
 class SocketsExpectation(Model):
@@ -59,7 +60,7 @@ class ScalingExpectation(Model):
     scales_out: DurationBound
     ready: DurationBound | None = None
     scales_in: bool = False
-    lost: NumberBound | None = None
+    lost: CountBound | None = None
 
 
 class CoherenceExpectation(Model):
@@ -67,7 +68,7 @@ class CoherenceExpectation(Model):
 
     load: Name
     writes: Name | None = None
-    stale: NumberBound
+    stale: CountBound
     staleness: DurationNs = 0
 
 
@@ -86,9 +87,9 @@ class CacheExpectation(Model):
     """
 
     cache: Name
-    evicted: NumberBound | None = None
-    filled: NumberBound | None = None
-    restarts: NumberBound | None = None
+    evicted: CountBound | None = None
+    filled: CountBound | None = None
+    restarts: CountBound | None = None
 
     @model_validator(mode="after")
     def _says_something(self) -> CacheExpectation:
@@ -109,8 +110,8 @@ class OrdersExpectation(Model):
 
     load: Name
     ledger: Name
-    lost: NumberBound = _NONE
-    doubled: NumberBound = _NONE
+    lost: CountBound = _NONE
+    doubled: CountBound = _NONE
 
 
 class PoolExpectation(Model):

@@ -10,8 +10,8 @@ from pydantic import Field, model_validator
 from resilience.plan.fields import (
     Name,
     PositiveNs,
-    ShareBound,
-    SizeBound,
+    ShareLimit,
+    SizeLimit,
 )
 from resilience.plan.schema.base import Model
 from resilience.plan.schema.breakers import Breaker
@@ -32,9 +32,9 @@ class Abort(Model):
     """
 
     load: Name | None = None
-    errors: ShareBound | None = None
+    errors: ShareLimit | None = None
     service: Name | None = None
-    memory: SizeBound | None = None
+    memory: SizeLimit | None = None
     probe: str | None = None
     hold: Annotated[PositiveNs, Field(alias="for")]
 

@@ -40,7 +40,7 @@ def compose_plan(compose: Path, plan: Path, url: str | None, path: str | None, a
         raise typer.Exit(EXIT_CODES[Verdict.SETUP_FAILED]) from error
     found = found_in(model, facts)
     if not found.dependencies:
-        said = "; ".join(found.left_out) or "no service says that it calls another"
+        said = "\n".join(str(each) for each in found.left_out) or "no service says that it calls another"
         fail_usage(f"{compose}: there is nothing to interpose: {said}")
     for note in found.left_out:
         typer.echo(f"left out: {note}")

@@ -21,6 +21,7 @@ from resilience.cli.addresses import is_http_address
 from resilience.cli.plan_from import compose_plan
 from resilience.cli.scenarios import fail_usage
 from resilience.plan import PlanInvalid, load_plan
+from resilience.plan.starter import starter_plan
 
 
 def init(
@@ -67,59 +68,19 @@ def write_plan(text: str, file: Path, *, stack: str) -> None:
 
 
 def plan_text(url: str, path: str, dependency: str, toxiproxy: str) -> str:
-    """The plan as YAML. Every value is written as JSON, which YAML reads the same, so that none can break out."""
+    """The plan as YAML, for a service that somebody else starts."""
     host = urlsplit(toxiproxy).hostname or ""
-    allow = "" if _is_loopback(host) else f"  hosts: [{json.dumps(host)}]      # not on this machine\n"
-    if not path.startswith("/"):
-        path = f"/{path}"
     name = json.dumps(dependency)
-    return f"""\
-# What this asks: when {_comment(dependency)} degrades during a spike, does the service protect itself, and does it come back?
-# Every key is explained in docs/plan.md; `chaos-spike plan schema` prints the JSON Schema for your editor.
-version: 1
-name: {json.dumps(_plan_name(dependency))}
-purpose: {json.dumps(f"A slow {dependency} must not take the service down.")}
-
+    where = f"""\
 external:
   base_url: {json.dumps(url)}
   proxies:
     # A Toxiproxy (Shopify's, or `chaos-spike proxy`) that stands before the dependency, and what the proxy is called there.
     {name}: {{admin_url: {json.dumps(toxiproxy)}, proxy: {name}}}
-
-phases:
-  - {{name: warmup, duration: 5s, judge: false}}    # caches fill, connections open; not judged
-  - {{name: baseline, duration: 20s}}               # what normal is; longer makes finer verdicts
-  - {{name: spike, duration: 40s}}
-  - {{name: recovery, duration: 30s}}
-
-load:
-  requests:
-    http:
-      url: {json.dumps(path)}
-      deadline: 500ms                            # later is not good, even with status 200
-      # degraded: {{header: {{X-Degraded: "true"}}}} # how a fallback answer is told from a full one
-    rate: {{default: 20/s, spike: {{ramp: 100/s, rise: 5s, fall: 5s}}}}
-
-faults:
-  - id: slow
-    proxy: {name}
-    toxic: {{type: latency, attributes: {{latency: 2000, jitter: 200}}}}   # milliseconds
-    start: spike+10s
-    duration: 15s
-  # - {{id: down, proxy: {name}, enabled: false, start: spike+30s, duration: 5s}}
-
-expect:
-  steady: {{load: requests, phase: baseline, p95: "< 300ms", errors: "< 1%"}}
-  survives: {{load: requests, fault: slow, settle: 3s, errors: "< 5%"}}
-  recovers: {{fault: slow, load: requests, time_to_recover: "< 20s"}}
-
-abort:
-  - {{load: requests, errors: "> 80%", for: 10s}}    # heals at once and ends the run
-
-allow:                                           # nothing else may be faulted
-  services: [{name}]
-{allow}  max_fault_duration: 30s
 """
+    page = "`chaos-spike plan schema` prints the JSON Schema for your editor."
+    host = "" if _is_loopback(host) else host
+    return starter_plan(dependency, proxy=dependency, where=where, path=path, page=page, host=host)
 
 
 def _check(text: str, file: Path) -> None:
@@ -147,11 +108,3 @@ def _ask(question: str, default: str) -> str:
 
 def _is_loopback(host: str) -> bool:
     return host in {"localhost", "::1"} or host.startswith("127.")
-
-
-def _plan_name(dependency: str) -> str:
-    return f"{dependency}-slow"
-
-
-def _comment(text: str) -> str:
-    return " ".join(text.split())

@@ -91,13 +91,13 @@ class ProjectEngine(Engine):
                         found.append(member)
         return tuple(sorted(found, key=lambda each: (each.service, each.name)))
 
-    def exposed(self, image: str) -> tuple[str, ...]:
-        """The ports that an image exposes, such as "6379/tcp"; none where the image is not here."""
+    def exposed(self, image: str) -> tuple[str, ...] | None:
+        """The ports that an image exposes, such as "6379/tcp"; `None` where the image is not here to be asked."""
         with told(f"the image {image} cannot be looked up"):
             try:
                 facts = self._api.inspect_image(image)  # type: ignore[no-untyped-call]
             except NotFound:
-                return ()
+                return None
         return tuple(sorted(facts.get("Config", {}).get("ExposedPorts") or {}))
 
     def owners(self, project: str) -> dict[str, str]:

@@ -56,7 +56,7 @@ class Facts:
     """What the file does not say: the project's name, how its compose joins names, what images expose, and our image.
 
     `exposed` maps a service to its image's ports, such as "6379/tcp". `admin_ports` are free ports of 127.0.0.1, two for each
-    dependency in the order of asking.
+    dependency in the order of asking. `absent` are the services whose image is not on this machine: nobody knows what it exposes.
     """
 
     project: str
@@ -64,6 +64,7 @@ class Facts:
     image: str
     exposed: Mapping[str, tuple[str, ...]]
     admin_ports: tuple[int, ...]
+    absent: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

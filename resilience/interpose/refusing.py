@@ -132,11 +132,20 @@ def _of_ports(wanted: Wanted, service: Service, facts: Facts) -> Iterator[Refusa
             "leave it out, or let an override take the UDP port away while it is interposed",
         )
     elif not ports:
-        yield Refusal(
-            wanted.service,
-            "tells no port, and neither does its image",
-            f"name it: --dependency {wanted.service}:PORT",
-        )
+        yield _without_port(wanted.service, service, facts)
+
+
+def _without_port(name: str, service: Service, facts: Facts) -> Refusal:
+    say = f"write it into the file (expose: [PORT]), or name it where you interpose: --dependency {name}:PORT"
+    if name not in facts.absent:
+        return Refusal(name, "tells no port, and neither does its image", say)
+    what = f"image {service['image']}" if service.get("image") else "image"
+    get = "build" if service.get("build") else "pull"
+    return Refusal(
+        name,
+        f"tells no port, and its {what} is not on this machine to be asked",
+        f"bring it here (`docker compose {get} {name}`) and try again; or {say}",
+    )
 
 
 def _of_names(name: str, known: Mapping[str, Service], facts: Facts) -> Iterator[Refusal]:

@@ -117,12 +117,14 @@ def prepare(site: Site, files: ComposeFiles, wanted: Sequence[Wanted]) -> Prepar
 def facts_of(site: Site, files: ComposeFiles, model: Model) -> Facts:
     """What the files do not say, asked of engine and machine. The image of ours is not known yet."""
     services, separator = services_of(model), site.composer.separator
-    exposed = {
+    asked = {
         name: site.engine.exposed(str(service.get("image") or f"{files.project}{separator}{name}"))
         for name, service in services.items()
     }
     ports = tuple(free_port() for _ in range(2 * len(services)))
-    return Facts(str(files.project), separator, _NO_IMAGE, exposed, ports)
+    exposed = {name: found for name, found in asked.items() if found is not None}
+    absent = frozenset(asked.keys() - exposed.keys())
+    return Facts(str(files.project), separator, _NO_IMAGE, exposed, ports, absent)
 
 
 def _standing(note: Note) -> str:

@@ -285,3 +285,26 @@ def test_plan_init_from_a_compose_file_writes_a_plan_that_loads(site: Site, tmp_
     assert loaded["system"]["watch"] == ["web", "cache"]
     again = subprocess.run(words, env=environ, capture_output=True, text=True, check=False, timeout=60)
     assert again.returncode == 2
+
+
+def test_plan_init_from_a_file_whose_images_are_not_here_says_how_to_go_on(
+    site: Site, tmp_path: Path
+) -> None:
+    """Which image was not asked for its ports, and what brings it here; with the port in the file there is a plan."""
+    compose = tmp_path / "docker-compose.yml"
+    away = "chaos-spike-test/not-here:1"
+    text = f"services:\n  web:\n    image: {away}\n    depends_on: [db]\n  db:\n    image: {away}\n"
+    compose.write_text(text)
+    plan = tmp_path / "from.yaml"
+    words = [*COMMAND, "plan", "init", str(plan), "--from", str(compose)]
+    environ = {**os.environ, "CHAOS_SPIKE_STATE_DIR": str(site.state_dir)}
+    done = subprocess.run(words, env=environ, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 2, done.stdout + done.stderr
+    assert f"its image {away} is not on this machine" in done.stderr
+    assert "docker compose pull db" in done.stderr
+    assert "expose: [PORT]" in done.stderr
+    assert not plan.exists()
+    compose.write_text(text + "    expose: ['5432']\n")
+    done = subprocess.run(words, env=environ, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert YAML(typ="safe", pure=True).load(plan.read_text())["proxies"]["db"]["port"] == 5432

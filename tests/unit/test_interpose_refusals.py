@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -113,6 +114,27 @@ def test_interpose_refuses_unknown_twice_and_without_port_all_at_once() -> None:
     assert said[0] == "cache: is no service of this file (db, web)"
     assert said[1] == "web: tells no port, and neither does its image"
     assert said[2] == "db: is named twice"
+
+
+@pytest.mark.parametrize(
+    ("service", "reason", "way_out"),
+    [
+        ({"image": "postgres:99"}, "its image postgres:99 is not on this machine", "docker compose pull db"),
+        ({"build": "./db"}, "its image is not on this machine", "docker compose build db"),
+    ],
+    ids=["pulled", "built"],
+)
+def test_interpose_image_that_is_not_here_is_not_said_to_tell_no_port(
+    service: dict[str, Any], reason: str, way_out: str
+) -> None:
+    """Nobody has asked it: the way out is to bring it here. With a port in the file nothing is to be asked."""
+    facts = replace(FACTS, exposed={}, absent=frozenset({"db"}))
+    given = {"services": {**model({})["services"], "db": service}}
+    with pytest.raises(InterposeRefused, match=reason) as refused:
+        interpose(given, [Wanted("db")], facts)
+    assert way_out in refused.value.refusals[0].way_out
+    given["services"]["db"] = {**service, "expose": ["5432"]}
+    assert interpose(given, [Wanted("db")], facts).fronts[0].gates[0].port == 5432
 
 
 @pytest.mark.parametrize(

@@ -132,7 +132,7 @@ class Automaton:
         if self.reported is not None and key.used < len(self.reported):
             report = self.reported[key.used]
             if report.manual and report.before == key.state:
-                for nth in {1, key.nth}:  # nobody promises what a hand does to the count of openings
+                for nth in self._counted_by_hand(key, report.after):
                     before = key._replace(nth=nth)
                     yield from self._change(before, clock, by, report.after, running, by_hand=True)
         if key.state == "open" and spec.entry != "lazy":
@@ -292,6 +292,15 @@ class Automaton:
                 yield from self._change(key, clock, by, "closed", running)
             if good < spec.successes or "R10" in self.relaxed:
                 yield key._replace(good=min(good, spec.successes)), clock
+
+    def _counted_by_hand(self, key: Key, to: str) -> frozenset[int]:
+        """The openings in a row after somebody's hand: nobody promises whether it goes on counting, begins anew, or is one of them."""
+        if self.spec.backoff == 1.0:
+            return frozenset({key.nth})
+        if to == "open":
+            # From closed it is the first one, whoever opened it: closing has ended the row.
+            return frozenset({1} if key.state == "closed" else {1, key.nth, key.nth + 1} - {0})
+        return frozenset({0, 1, key.nth} if to == "half_open" else {1, key.nth})
 
     def _reopened(self, key: Key) -> Key:
         return key._replace(nth=key.nth + 1) if self.spec.backoff != 1.0 else key

@@ -41,6 +41,9 @@ class Model:
     excluded_as: str = "neutral"
     late_failure_restarts_wait: bool = False
     half_open_event: str = "entry"
+    hand_counts: str = (
+        "kept"  # what a hand does to the row of openings: "kept", "anew", or "next": it opens it once more
+    )
     clock_step: tuple[int, int] = (1 << 62, 0)  # (when, by how much) the machine's wall clock is set
     bugs: frozenset[str] = frozenset()
 
@@ -100,9 +103,13 @@ class ModelBreaker:
     def by_hand(self, state: str, now: int) -> None:
         """Somebody switches it."""
         self._clear(now)
-        self.in_row = 0 if state == "closed" else max(1, self.in_row)
+        opens = state == "open"
+        if state == "closed" or self.model.hand_counts == "anew":
+            self.in_row = int(opens)
+        elif opens:
+            self.in_row = max(1, self.in_row + (self.model.hand_counts == "next"))
         self.opened_ns = now
-        self.wait_ns = self.model.wait_ns
+        self.wait_ns = round(self.model.wait_ns * self.model.backoff ** (max(1, self.in_row) - 1))
         self._to(state, now, by_hand=True)
 
     def flush(self, now: int) -> None:
@@ -128,6 +135,7 @@ class ModelBreaker:
         self._to("open", now)
 
     def _close(self, now: int) -> None:
+        self.in_row = 0
         survives = self.bug("window_survives")
         if not survives:
             self._clear(now)

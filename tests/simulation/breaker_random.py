@@ -73,6 +73,8 @@ def random_world(seed: int, *, calls_most: int | None = None) -> tuple[World, di
         stalls=stalls,
         by_hand=_hands(rng, duration) if model.half_open_event == "entry" and rng.random() < 0.15 else (),
     )
+    if world.by_hand and model.backoff != 1.0:
+        world = replace(world, model=replace(model, hand_counts=rng.choice(["kept", "anew", "next"])))
     spec = spec_of(model, timeout)
     return world, spec | {"manual": "possible"} if world.by_hand else spec
 

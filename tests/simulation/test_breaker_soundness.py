@@ -12,8 +12,8 @@ from dataclasses import replace
 
 import pytest
 from breaker_mutants import MUTANTS, Mutant, history_of
-from breaker_random import random_world
-from breaker_world import MS, only
+from breaker_random import random_world, spec_of
+from breaker_world import MS, Answer, Model, World, only
 
 from resilience.breaker.history import Arrival, Boot, Call, Gap, Interval, Observation, State, Transition
 from resilience.breaker.report import Verdict
@@ -57,8 +57,9 @@ def test_breaker_correct_never_fails_briefly(batch: int) -> None:
             assert wrong == [], (seed, mapping)
 
 
-# Worlds that once made a rule fail: stalls that stretch calls (over the end of a period), windows that trip on a success, few rejections.
-REGRESSIONS = (3058, 4169, 5075, 6047, 6152, 202_086)
+# Worlds that once made a rule fail: stalls that stretch calls (over the end of a period), windows that trip on a success, few rejections,
+# a hand that opened it.
+REGRESSIONS = (3058, 4169, 5075, 6047, 6152, 100_221, 202_086)
 
 
 @pytest.mark.parametrize("evidence", EVIDENCE)
@@ -104,6 +105,53 @@ def test_breaker_success_of_the_period_before_is_not_counted_in_the_next() -> No
     history.append(Transition("b", "i1", "closed", "open", Interval(483 * MS, 483 * MS), "b1"))
     window = {"trip": "time", "window_ms": 300, "tumbling": True, "ratio": 0.5, "minimum_calls": 2}
     assert failing(history, **window, wait_ms=5000) == []
+
+
+@pytest.mark.parametrize("counts", ["kept", "anew", "next"])
+@pytest.mark.parametrize(
+    "hands",
+    [((400 * MS, "half_open"),), ((1300 * MS, "forced_open"), (1500 * MS, "open"))],
+    ids=["probed", "opened"],
+)
+def test_breaker_row_of_openings_after_a_hand_is_nobodys_promise(
+    counts: str, hands: tuple[tuple[int, str], ...]
+) -> None:
+    """Whether the opening that follows a hand is the first of its row, one of the row or the next one: each is correct."""
+    model = Model(failures=3, wait_ns=200 * MS, backoff=2.0, hand_counts=counts)
+    ill = lambda number, at: Answer(5 * MS, "ok" if at < 450 * MS and number < 40 else "failure")  # noqa: E731 - one line
+    world = World(model, ill, [n * 10 * MS for n in range(400)], by_hand=hands)
+    spec = BreakerSpec.from_mapping({**spec_of(model), "manual": "possible"})
+    history = world.run()
+    assert any(entry.manual for entry in history if isinstance(entry, Transition))
+    found = verdicts(history, spec)
+    assert [rule for rule, verdict in found.items() if verdict is Verdict.FAIL] == []
+
+
+def test_breaker_row_of_openings_ends_when_it_closes() -> None:
+    """A breaker that goes on doubling its wait after it had closed breaks its promise, hand or no hand: no wait is explained by it."""
+    model = Model(failures=3, wait_ns=200 * MS, backoff=2.0)
+    ill = lambda _, at: Answer(5 * MS, "ok" if 600 * MS < at < 1200 * MS else "failure")  # noqa: E731 - one line
+    world = World(model, ill, [n * 10 * MS for n in range(200)], by_hand=((1100 * MS, "open"),))
+    history = world.run()
+    spec = BreakerSpec.from_mapping({**spec_of(model), "manual": "possible"})
+    assert [r for r, v in verdicts(history, spec).items() if v is Verdict.FAIL] == []
+    opened = max(e.at.hi_ns for e in history if isinstance(e, Transition) and e.manual)
+    late = [
+        e
+        for e in history
+        if not isinstance(e, (Call, Arrival, Transition, State)) or at_of(e) <= opened + 10 * MS
+    ]
+    late += [
+        Call("b", "i1", f"x{n}", Interval(at, at), Interval(at + MS, at + MS), "rejected", fallback=True)
+        for n in range(40)
+        for at in [opened + (20 + 10 * n) * MS]
+    ]
+    assert "R17" in [r for r, v in verdicts(late, spec).items() if v is Verdict.FAIL]
+
+
+def at_of(entry: Call | Arrival | Transition | State) -> int:
+    """When it began."""
+    return entry.start.lo_ns if isinstance(entry, Call) else entry.at.lo_ns
 
 
 def test_breaker_standstill_before_the_first_answer_is_not_its_slowness() -> None:

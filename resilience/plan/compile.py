@@ -18,7 +18,7 @@ from resilience.plan.schema import Fault, Plan
 from resilience.plan.soundness import breaker_problems, hold_problems, phase_problems, settle_problems
 from resilience.plan.targets import tap_problems, target_problems, wire_of
 from resilience.plan.timeline import FaultSpan, Operation, PhaseSpan, Timeline
-from resilience.plan.toxics import slot, toxic_problems
+from resilience.plan.toxics import clash, toxic_problems
 from resilience.plan.units import format_duration
 
 
@@ -127,10 +127,10 @@ def _overlaps(plan: Plan, placed: tuple[tuple[int, FaultSpan], ...]) -> Iterator
                 f"{len(together)} faults at once ({names}); allow.max_faults is {plan.allow.max_faults}",
             )
         for other_index, other in placed[:position]:
-            clash = (
+            meet = (
                 span.start_ns < other.end_ns and other.start_ns < span.end_ns and span.target == other.target
             )
-            if clash and slot(plan.faults[index]) == slot(plan.faults[other_index]):
+            if meet and clash(plan.faults[index], plan.faults[other_index]):
                 yield Problem(
                     ("faults", index, "start"),
                     f"{span.fault_id!r} and {other.fault_id!r} overlap and are the same on {span.target!r}: healing "

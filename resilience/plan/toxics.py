@@ -44,6 +44,17 @@ def slot(fault: Fault) -> tuple[str, ...]:
     return ("life",) if fault.action in _LIFE else (fault.action,)
 
 
+def clash(one: Fault, other: Fault) -> bool:
+    """Whether two faults on one target cannot be in place together."""
+    if one.disconnect is None or other.disconnect is None:
+        return slot(one) == slot(other)
+    if one.network is None or other.network is None:
+        return True  # the network that the container is in: it may be any
+    # `front` in a compose file is `shop_front` to the engine, and a plan may say either.
+    short, long = sorted((one.network, other.network), key=len)
+    return short == long or long.endswith(f"_{short}")
+
+
 def toxic_problems(plan: Plan) -> Iterator[Problem]:
     """Unknown types and attributes, attributes out of range, and toxics that do nothing."""
     for index, fault in enumerate(plan.faults):

@@ -68,6 +68,30 @@ def test_same_name_is_fine_one_after_the_other_and_on_two_proxies() -> None:
     assert "are the same" in refused(down, down.replace("id: c", "id: d"))
 
 
+@pytest.mark.parametrize(
+    ("first", "second", "fine"),
+    [
+        ("", "", False),
+        ("", ", network: front", False),
+        (", network: shop_front", "", False),
+        (", network: front", ", network: shop_front", False),
+        (", network: front", ", network: back", True),
+    ],
+)
+def test_two_disconnects_of_one_container_must_leave_two_networks(
+    first: str, second: str, *, fine: bool
+) -> None:
+    """Where one names none it may be the other's, and the engine's name of a network means the same as the file's."""
+    faults = [
+        f"id: {name}, container: redis, disconnect: true{network}, start: {start}, duration: 10s"
+        for name, network, start in (("a", first, "10s"), ("b", second, "15s"))
+    ]
+    if fine:
+        assert len(compiled(*faults).faults) == 2
+    else:
+        assert "'b' and 'a' overlap and are the same on 'redis'" in refused(*faults)
+
+
 def test_overlap_is_found_behind_a_fault_without_a_place() -> None:
     """A fault whose start is wrong is left out, and does not shift what is said of the others."""
     said = refused(slow("lost", "nowhere+1s"), slow("a", "10s"), slow("b", "15s", name="a"), slow("c", "16s"))

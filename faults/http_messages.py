@@ -12,9 +12,10 @@ server that understand each other mean.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import Enum
+from typing import ClassVar
 
 __all__ = ["MAX_HEAD_BYTES", "Done", "Head", "MessageScanner"]
 
@@ -63,15 +64,6 @@ class MessageScanner:
         self._state = _State.HEAD
         self._buffer = b""
         self._left_bytes = 0
-        self._steps = {
-            _State.HEAD: self._in_head,
-            _State.LENGTH: self._in_body,
-            _State.CHUNK: self._in_body,
-            _State.CHUNK_SIZE: self._in_line,
-            _State.TRAILER: self._in_line,
-            _State.UNTIL_END: self._in_nothing,
-            _State.OPAQUE: self._in_nothing,
-        }
 
     @property
     def opaque(self) -> bool:
@@ -90,7 +82,7 @@ class MessageScanner:
             self._buffer = b""
         start, at = self.position, 0
         while at < len(data):
-            at, events = self._steps[self._state](data, at)
+            at, events = self._STEPS[self._state](self, data, at)
             self.position = start + at - len(self._buffer)
             yield from events
 
@@ -126,6 +118,18 @@ class MessageScanner:
 
     def _in_nothing(self, data: bytes, at: int) -> _Progress:  # noqa: ARG002 - one signature for all states
         return len(data), ()
+
+    # Of the class and not of each scanner, which would hold itself by its own methods: with thousands of connections a minute
+    # that is work for the garbage collector, and memory until it comes.
+    _STEPS: ClassVar[Mapping[_State, Callable[[MessageScanner, bytes, int], _Progress]]] = {
+        _State.HEAD: _in_head,
+        _State.LENGTH: _in_body,
+        _State.CHUNK: _in_body,
+        _State.CHUNK_SIZE: _in_line,
+        _State.TRAILER: _in_line,
+        _State.UNTIL_END: _in_nothing,
+        _State.OPAQUE: _in_nothing,
+    }
 
     def _keep(self, data: bytes, at: int) -> _Progress:
         """Wait for the rest of a head or line, within reason."""

@@ -12,6 +12,8 @@ Invariants:
 - LEASE ends well before SILENCE, so an injection that starts under a lease has its request on the wire before healing.
 - Once fenced (silence while something is armed, or end of file), a watch never grants again: `beat` and `arm` answer no lease.
 - An armed fault leaves the watch only when it was settled: healed and verified, or disarmed by the runner that did so.
+- What a watch remembers does not grow with the session. A thawed runner's late request can be one for a fault that it had in its
+  hands when it froze, and those are still armed then, or among the last that were settled.
 
 It deliberately knows nothing of processes, pipes, files or how a fault is undone.
 """
@@ -36,6 +38,9 @@ __all__ = [
 HEARTBEAT_NS: Final = 500_000_000
 LEASE_NS: Final = 2_000_000_000
 SILENCE_NS: Final = 3_000_000_000
+
+KEPT: Final = 64
+"""Settled faults that are remembered while the runner is well: more than it puts in at once."""
 
 Reason = Literal["end_of_file", "silence", "max_duration", "recheck"]
 
@@ -88,6 +93,7 @@ class Watch:
     settled: dict[int, Armed] = field(default_factory=dict)
     unverified: dict[int, Armed] = field(default_factory=dict)
     released: bool = False
+    last_ticket: int = 0
 
     def beat(self, stamp_ns: int, now_ns: int) -> int | None:
         """Note a sign of life; return the end of the new lease, or None when fenced."""
@@ -97,9 +103,10 @@ class Watch:
         return lease_end_ns(stamp_ns, now_ns)
 
     def arm(self, fault: Armed) -> bool:
-        """Take a fault under guard; False when fenced, or when its ticket was used before."""
-        if self.fenced or any(fault.ticket in known for known in (self.armed, self.settled, self.unverified)):
+        """Take a fault under guard; False when fenced, or when its ticket is not a new one: they count upwards."""
+        if self.fenced or fault.ticket <= self.last_ticket:
             return False
+        self.last_ticket = fault.ticket
         self.armed[fault.ticket] = fault
         return True
 
@@ -109,7 +116,7 @@ class Watch:
             return False
         fault = self.armed.pop(ticket, None) or self.unverified.pop(ticket, None)
         if fault is not None:
-            self.settled[ticket] = fault
+            self._remember(fault)
         return True
 
     def fence(self) -> None:
@@ -155,8 +162,18 @@ class Watch:
         """Note that the guardian's undoing has ended; what could not be verified waits for `release`."""
         self.healing.discard(ticket)
         fault = self.armed.pop(ticket, None)
-        if fault is not None:
-            (self.settled if verified else self.unverified)[ticket] = fault
+        if fault is None:
+            return
+        if verified:
+            self._remember(fault)
+        else:
+            self.unverified[ticket] = fault
+
+    def _remember(self, fault: Armed) -> None:
+        """Keep what was settled for a look after a thaw; once fenced all of it, as no more can come."""
+        self.settled[fault.ticket] = fault
+        while len(self.settled) > KEPT and not self.fenced:
+            del self.settled[next(iter(self.settled))]
 
     def wake_ns(self) -> int | None:
         """Return the next instant at which `due` may find something, or None."""

@@ -325,7 +325,7 @@ def _object(answer: Any) -> dict[str, Any]:
 
 
 def _reason(text: str) -> str:
-    with contextlib.suppress(ValueError, KeyError, TypeError):
+    with contextlib.suppress(ValueError, KeyError, TypeError, RecursionError):
         return str(json.loads(text)["error"])
     return text.strip()
 

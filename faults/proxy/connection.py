@@ -89,6 +89,7 @@ class Connection:
         )
         self._over = False
         self._is_gone = False
+        self._is_dialled = False
         self._linger: asyncio.TimerHandle | None = None
         self.client = Side(self, options.turns)
         self.upstream = Side(self, options.turns)
@@ -195,6 +196,11 @@ class Connection:
             # All was told before this side went: nothing else would close the other.
             side.peer.close()
 
+    def dialled(self) -> None:
+        """The dial is over, however it ended, or there is none: an upstream that is not there now will not come."""
+        self._is_dialled = True
+        self._fall_apart()
+
     def refused(self) -> None:
         """The upstream could not be dialled: tell the client in the way that was chosen."""
         self._over = True
@@ -236,9 +242,12 @@ class Connection:
 
     def _gone(self) -> None:
         self._over = True
-        if self._is_gone:
-            return
-        self._is_gone = True
+        if not self._is_gone:
+            self._is_gone = True
+            self._leave()
+        self._fall_apart()
+
+    def _leave(self) -> None:
         self.up.drop()
         self.down.drop()
         if self._linger is not None:
@@ -248,14 +257,16 @@ class Connection:
             self.observer.closed()
             self.observer = None
         self._on_gone(self)
-        self._fall_apart()
 
     def _fall_apart(self) -> None:
-        """Cut the circles of references, so that what is gone leaves memory now, and not with a collection of everything."""
-        self.toxics = None
+        """Cut the circles of references, so that what is gone leaves memory now, and not with a collection of everything.
+
+        An upstream that was dialled for nothing may still come, and must then find its connection.
+        """
         sides = (self.client, self.upstream)
-        # An upstream that was dialled for nothing may still come, and must then find its connection.
-        if all(side.made for side in sides):
-            for side in sides:
-                del side.connection, side.peer, side.link
-            del self.up.connection, self.down.connection
+        if not (self._is_gone and self._is_dialled and all(side.lost for side in sides)):
+            return
+        self.toxics = None
+        for side in sides:
+            del side.connection, side.peer, side.link
+        del self.up.connection, self.down.connection

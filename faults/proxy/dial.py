@@ -46,7 +46,12 @@ class Dialler:
                     failure = failure or error
                 else:
                     return
-        raise failure or OSError(f"no address for {self.upstream}")
+        try:
+            raise failure or OSError(f"no address for {self.upstream}")
+        finally:
+            del (
+                failure
+            )  # which holds this frame by its traceback, which holds it: a circle for each dial that fails
 
     async def _resolve(self) -> list[_Target]:
         if self._targets and (self._literal or time.monotonic_ns() - self._looked_up_ns < _LOOKUP_NS):

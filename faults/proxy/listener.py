@@ -205,9 +205,11 @@ class Listener:
 
     def _made(self, connection: Connection) -> None:
         if self._closed:
+            connection.dialled()
             connection.abort()
             return
         if self._base and self._is_refused(connection):
+            connection.dialled()
             connection.reset()
             return
         task = asyncio.get_running_loop().create_task(self._dial(connection))
@@ -216,6 +218,7 @@ class Listener:
 
     def _dialled(self, connection: Connection) -> None:
         self._dials.pop(connection, None)
+        connection.dialled()
         self._idle.set()
 
     async def _dial(self, connection: Connection) -> None:

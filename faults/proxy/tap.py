@@ -216,7 +216,7 @@ class TapServer:
             if spec.name in self._taps:
                 return _error(409, f"tap {spec.name!r} already exists")
             await self.add(spec)
-        except (ValueError, AddressError) as error:
+        except (ValueError, AddressError, RecursionError) as error:
             return _error(400, str(error))
         except (OSError, BindError) as error:
             return _error(500, str(error))

@@ -80,13 +80,13 @@ class _Trace:
 
 
 def _specification(path: Path) -> dict[str, Any]:
-    from ruamel.yaml import YAML
-    from ruamel.yaml.error import YAMLError
+    from resilience.plan.problems import PlanInvalid
+    from resilience.plan.texts import parse_value
 
     try:
-        mapping = YAML(typ="safe").load(_read(path))
-    except YAMLError as error:
-        fail_usage(f"{path}: not YAML: {str(error).splitlines()[0]}")
+        mapping = parse_value(_read(path), str(path))
+    except PlanInvalid as error:
+        fail_usage(str(error).splitlines()[0])
     if not isinstance(mapping, dict):
         fail_usage(f"{path}: a specification is a mapping, for example: dialect: purgatory")
     return mapping

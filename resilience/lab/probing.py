@@ -24,7 +24,7 @@ async def read_json(session: aiohttp.ClientSession, url: str) -> Mapping[str, An
     try:
         async with session.get(url) as response:
             body = await response.json() if response.status == 200 else None
-    except (aiohttp.ClientError, OSError, TimeoutError, ValueError):
+    except (aiohttp.ClientError, OSError, TimeoutError, ValueError, RecursionError):
         return None
     return body if isinstance(body, dict) else None
 

@@ -7,6 +7,7 @@ grow beyond all measure by that, or that contains itself, is refused like any ot
 from __future__ import annotations
 
 import io
+import re
 import warnings
 from typing import Any
 
@@ -17,6 +18,8 @@ from ruamel.yaml.error import MarkedYAMLError, ReusedAnchorWarning, YAMLError
 from resilience.plan.problems import PlanInvalid, Problem
 
 MAX_NODES = 200_000
+MAX_OPEN = 200
+"""Brackets that may be open at once. For each one more a YAML scanner looks at all that are open: a few thousand take it many seconds."""
 _REFUSED = (YAMLError, ValueError, RecursionError, LookupError, AttributeError, TypeError)
 """What ruamel raises for texts that are not YAML: most of it is its own, a wrong tag (`!!bool x`) is anything."""
 
@@ -40,6 +43,8 @@ def parse_value(text: str, source: str) -> Any:
 
 def _parse(text: str, source: str, yaml: YAML) -> Any:
     try:
+        if _most_open(text) > MAX_OPEN:
+            raise ValueError(f"nested too deeply: more than {MAX_OPEN} brackets are open")
         with warnings.catch_warnings():
             # An anchor that is set again means the new thing from there on: that is YAML, and no reason to stop or to talk.
             warnings.simplefilter("ignore", ReusedAnchorWarning)
@@ -55,6 +60,15 @@ def _parse(text: str, source: str, yaml: YAML) -> Any:
         reason = str(error).split("\n")[0] or "nested too deeply"
         raise PlanInvalid([Problem((), f"not YAML: {reason}", line=1, column=1)], source) from error
     return tree
+
+
+def _most_open(text: str) -> int:
+    """How many brackets are open at once, at most, those in texts and comments included."""
+    is_open = most = 0
+    for found in re.finditer(r"[\[{\]}]", text):
+        is_open = is_open + 1 if found[0] in "[{" else max(0, is_open - 1)
+        most = max(most, is_open)
+    return most
 
 
 def _size(node: Any, known: dict[int, int | None]) -> int:

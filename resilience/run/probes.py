@@ -188,7 +188,7 @@ async def _get(session: aiohttp.ClientSession, url: str) -> tuple[int, dict[str,
     try:
         async with session.get(url) as response:
             body: Any = None
-            with contextlib.suppress(ValueError):
+            with contextlib.suppress(ValueError, RecursionError):  # no JSON, or nested beyond reading
                 body = await response.json(content_type=None)
             return response.status, body if isinstance(body, dict) else {}
     except (aiohttp.ClientError, OSError, TimeoutError):

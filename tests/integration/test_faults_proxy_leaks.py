@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
+import logging
 import random
+import socket
 import weakref
 
 import pytest
 from faults_proxy_http import add, call, client, echo, proxied
+
+from faults.proxy.connection import Connection
+from faults.proxy.tap import TapSpec, serve_taps
 
 pytestmark = pytest.mark.integration
 
@@ -101,3 +107,48 @@ async def test_connections_that_are_gone_leave_memory_without_a_collection():
             assert len(gone) == 3
         finally:
             gc.enable()
+
+
+async def test_connections_that_never_came_about_leave_memory_without_a_collection(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
+    """Refused by a dead upstream, refused by a toxic, given up while it was dialled: none of them waits for a collection."""
+    caplog.set_level(
+        logging.ERROR, "faults.proxy"
+    )  # pytest keeps each warning, with the error in it and all its frames
+    gone: list[weakref.ref[Connection]] = []
+    made = Connection.__init__
+
+    def noted(self: Connection, *words: object, **more: object) -> None:
+        made(self, *words, **more)  # type: ignore[arg-type]
+        gone.append(weakref.ref(self))
+
+    monkeypatch.setattr(Connection, "__init__", noted)
+    with socket.socket() as dead:
+        dead.bind(("127.0.0.1", 0))  # bound, and not listening
+        async with proxied(echo) as (server, _):
+            upstream = f"127.0.0.1:{dead.getsockname()[1]}"
+            await call(server, "PATCH", "/proxies/p", {"upstream": upstream})
+            taps = await serve_taps([TapSpec("t", "127.0.0.1:0", upstream, "http")])
+            ports = [server.control.store.proxies["p"].listen, taps.addresses()["t"]]
+            gc.collect()
+            gc.disable()
+            try:
+                for ending in ("refused", "given up", "gated"):
+                    if ending == "gated":
+                        await add(server, "fail_first", connections=10)
+                    for port in ports:
+                        reader, writer = await asyncio.open_connection(
+                            "127.0.0.1", int(port.rpartition(":")[2])
+                        )
+                        writer.write(b"GET / HTTP/1.1\r\n\r\n")
+                        if ending != "given up":
+                            with contextlib.suppress(ConnectionError):
+                                assert await reader.read() == b""
+                        writer.transport.abort()
+                async with asyncio.timeout(5):
+                    while len(gone) < 6 or any(each() is not None for each in gone):  # noqa: ASYNC110 - as above
+                        await asyncio.sleep(0.01)
+            finally:
+                gc.enable()
+                await taps.close()

@@ -162,6 +162,8 @@ async def test_tap_control_adds_shows_and_removes(tmp_path):
         for body, status in ((entry(port), 201), (entry(port), 409), ({"name": "x"}, 400)):
             async with running.session.post(base, json=body) as response:
                 assert response.status == status
+        async with running.session.post(base, data=b"[" * 100_000) as response:
+            assert response.status == 400
         async with running.session.get(base) as response:
             shown = (await response.json())["t"]
         assert (shown["protocol"], shown["next_seq"], shown["dropped"], shown["connections"]) == (

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
+
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -97,3 +100,16 @@ def test_scanner_stops_reporting_after_an_upgrade():
     events = list(scanner.feed(b"HTTP/1.1 101 Switching Protocols\r\n\r\nHTTP/1.1 200 OK\r\n\r\n"))
     assert [event.second for event in events if isinstance(event, Head)] == ["101"]
     assert scanner.opaque
+
+
+def test_scanner_leaves_memory_without_a_collection():
+    """It holds no circle of references: a tap makes two for each connection."""
+    gc.disable()
+    try:
+        scanner = MessageScanner()
+        list(scanner.feed(b"GET / HTTP/1.1\r\n\r\n"))
+        gone = weakref.ref(scanner)
+        del scanner
+        assert gone() is None
+    finally:
+        gc.enable()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import sys
 import tempfile
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -11,6 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "torture"))
+import hostile
 from hostile import READERS, Deeds, hang_alarm, inputs, wounded
 
 DEEDS = Deeds(Path(tempfile.gettempdir()))
@@ -41,6 +44,15 @@ def test_reader_survives_hostile_inputs(reader: str) -> None:
 
     survives()
     assert DEEDS.found == []
+
+
+@pytest.mark.parametrize("stuck", [lambda: all(True for _ in iter(int, 1)), lambda: time.sleep(60)])
+def test_hang_is_seen(monkeypatch: pytest.MonkeyPatch, stuck: Callable[[], object]) -> None:
+    """The alarm rings for one that works without end, and for one that waits."""
+    monkeypatch.setattr(hostile, "HANG_S", 0.05)
+    monkeypatch.setattr(hostile, "STUCK_S", 0.5)
+    with pytest.raises(hostile.HangError), hang_alarm():
+        stuck()
 
 
 def test_deeds_are_seen(tmp_path: Path) -> None:

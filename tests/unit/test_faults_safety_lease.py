@@ -4,6 +4,7 @@
 
 from faults.lease import (
     HEARTBEAT_NS,
+    KEPT,
     LEASE_NS,
     SILENCE_NS,
     Armed,
@@ -129,6 +130,23 @@ def test_watch_takes_a_ticket_only_once():
     assert not watch.arm(fault())
     watch.disarm(1)
     assert not watch.arm(fault())
+
+
+def test_watch_remembers_no_more_of_a_long_session_than_of_a_short_one():
+    """A thaw looks again at all that was armed when the runner froze, and at the last faults before, not at those of hours ago."""
+    watch = Watch(last_stamp_ns=T0)
+    for ticket in range(1, 1000):
+        assert watch.arm(fault(ticket))
+        assert watch.disarm(ticket)
+    assert list(watch.settled) == list(range(1000 - KEPT, 1000))
+    assert not watch.arm(fault(1))
+    for ticket in range(1000, 1000 + 2 * KEPT):
+        assert watch.arm(fault(ticket))
+    healed = [due.armed.ticket for due in watch.due(T0 + SILENCE_NS)]
+    for ticket in healed:
+        watch.settle(ticket, verified=True)
+    assert len(healed) == 2 * KEPT
+    assert {due.armed.ticket for due in watch.recheck()} == set(range(1000 - KEPT, 1000 + 2 * KEPT))
 
 
 def test_watch_forgives_silence_while_nothing_is_armed():

@@ -11,8 +11,17 @@ import aiohttp
 
 Emit: TypeAlias = Callable[[dict[str, Any]], None]
 
-# What an observed service may do wrong: be away, be slow, answer nonsense. All of it is retried, none of it is fatal.
-TROUBLE: Final = (aiohttp.ClientError, TimeoutError, OSError, ValueError, KeyError, TypeError)
+# What an observed service may do wrong: be away, be slow, answer nonsense, or JSON that is nested deeper than anybody reads. All of
+# it is retried, none of it is fatal.
+TROUBLE: Final = (
+    aiohttp.ClientError,
+    TimeoutError,
+    OSError,
+    ValueError,
+    KeyError,
+    TypeError,
+    RecursionError,
+)
 RETRY_S: Final = 0.2
 
 _STATES: Final = {

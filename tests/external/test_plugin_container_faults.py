@@ -12,6 +12,7 @@ import docker
 import pytest
 from docker.errors import ImageNotFound
 
+from resilience.pytest_plugin.achaos import AsyncChaos
 from resilience.pytest_plugin.chaos import Chaos
 from resilience.pytest_plugin.errors import ChaosSetupError
 from resilience.pytest_plugin.session import ChaosOptions, ChaosSession
@@ -79,6 +80,20 @@ def test_each_verb_is_in_inside_its_block_and_out_after_it(chaos: Chaos, contain
     assert after["State"]["Status"] == "running"
     assert list(after["NetworkSettings"]["Networks"]) == ["bridge"]
     assert after["HostConfig"]["CpuQuota"] <= 0
+
+
+async def test_verbs_are_awaited(chaos: Chaos, container: Any) -> None:
+    """`achaos.container`: `async with`, and `inject` and `heal` for those who need them apart; seen by the engine."""
+    on = AsyncChaos(chaos).container(container)
+    async with on.pause() as fault:
+        assert fault.active
+        assert facts(container)["State"]["Paused"]
+    assert not facts(container)["State"]["Paused"]
+    cut_off = on.disconnect(name="cut-off")
+    await cut_off.inject()
+    assert facts(container)["NetworkSettings"]["Networks"] == {}
+    await cut_off.heal()
+    assert list(facts(container)["NetworkSettings"]["Networks"]) == ["bridge"]
 
 
 def test_container_by_a_name_that_is_not_there_is_said(chaos: Chaos, container: Any) -> None:

@@ -119,6 +119,47 @@ async def test_process_faults_are_awaited(chaos: Chaos, served: Served) -> None:
     assert served.says(20) == served.process.pid
 
 
+@pytest.fixture
+def lab_chaos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Chaos]:
+    """The chaos of one test whose target is the lab."""
+    monkeypatch.setenv("CHAOS_SPIKE_STATE_DIR", str(tmp_path / "state"))
+    session = ChaosSession(ChaosOptions(seed=1))
+    made = Chaos(session, "lab")
+    try:
+        yield made
+        assert made.close() == []
+    finally:
+        assert session.close() == []
+
+
+def ponged(address: str, patience_s: float = 0.5) -> bool:
+    """Whether a Redis server answers there: that it wants a password is an answer."""
+    host, _, port = address.rpartition(":")
+    try:
+        with socket.create_connection((host, int(port)), timeout=patience_s) as connection:
+            connection.settimeout(patience_s)
+            connection.sendall(b"PING\r\n")
+            return connection.recv(64) != b""
+    except OSError:
+        return False
+
+
+async def test_process_of_the_lab_is_meant_by_its_name_and_awaited(lab_chaos: Chaos) -> None:
+    """Frozen and killed by `achaos`; the lab starts it again, and a second fault finds the process that it has become."""
+    redis = AsyncChaos(lab_chaos).process("redis")
+    before = lab_chaos.target.processes["redis"]
+    assert ponged(before.ready, 5)
+    async with redis.kill(name="gone") as fault:
+        assert (str(fault), fault.active) == ("gone", True)
+        assert not ponged(before.ready)
+    assert ponged(before.ready, 5)
+    still = redis.freeze()
+    await still.inject()
+    assert not ponged(before.ready)
+    await still.heal()
+    assert ponged(before.ready, 5)
+
+
 def test_what_cannot_be_meant_is_said(chaos: Chaos, served: Served) -> None:
     """A name that the target has not, a thing that is no process, a kill without a way back; nothing is hurt."""
     empty = System("external", "http://127.0.0.1:1")

@@ -144,7 +144,8 @@ class Present:
             Result(what, slow, Interval(begun, token.hi_ns)),
             stale=stale,
             running=partial(self.running, key, token.call),
-            unseen=len(self.live) if self.from_start else 0,
+            # Those that are running beside it: its own start is told with its outcome.
+            unseen=len(self.live) - (token.call in self.live) if self.from_start else 0,
         )
 
     def running(self, key: Key, ending: int | None) -> frozenset[int]:

@@ -118,3 +118,17 @@ def test_breaker_a_caller_that_waits_is_not_in_half_open() -> None:
     rule = story.judged(excess="queues").rules["R8"]
     assert rule.verdict is Verdict.PASS, rule.reason
     assert story.judged().rules["R8"].verdict is not Verdict.PASS
+
+
+def test_breaker_a_call_that_counts_from_its_start_counts_once() -> None:
+    """Three failures open it where three calls are the least: one that asks for four is refuted, the call that just ended is no fourth."""
+    story = Story()
+    story.opened()
+    for number in range(12):
+        story.call(0.41 + 0.02 * number, 0.411 + 0.02 * number, "rejected")
+    report = story.judged(
+        dialect="opossum", window_ms=1000, bucket_ms=100, minimum_calls=3, cancelled_as="failure"
+    )
+    assert failing(report) == []
+    # What is left open is the share, of which three failures out of three say nothing.
+    assert report.rules["R3"].reason.endswith("(would also be explained if ratio = 0.625)")

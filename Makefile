@@ -40,7 +40,7 @@ RETRY ?= false
 
 test: $(VENV)/.dev ## All tests that need Python alone
 	$(BIN)/python -m pytest -q -n 2 -m 'not external and not slow and not scenario' tests/unit tests/property tests/simulation tests/repo
-	$(BIN)/python -m pytest -q -n 2 --dist loadfile -m 'not alone and not external and not slow and not scenario' tests/integration tests/external || $(RETRY)
+	$(BIN)/python -m pytest -q -n 3 --dist loadfile -m 'not alone and not external and not slow and not scenario' tests/integration tests/external || $(RETRY)
 	$(BIN)/python -m pytest -q -m 'alone and not external and not slow and not scenario' tests/integration || $(RETRY)
 	$(BIN)/python -m pytest -q -m 'not external and not slow and not scenario' tests/e2e || $(RETRY)
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import random
 import socket
+from pathlib import Path
 
 from resilience.lab.system import StackError
 
@@ -11,13 +13,35 @@ LOOPBACK = "127.0.0.1"
 # A herd of connections must not be turned away by the queue; the kernel caps this at net.core.somaxconn.
 _BACKLOG = 4096
 
+_LOWEST = 10_000
+_RANGE = Path("/proc/sys/net/ipv4/ip_local_port_range")
+# Where systems begin that do not tell it there.
+_BY_RFC_6335 = 49_152
+
 
 def free_port() -> int:
-    """A port that was free a moment ago. Somebody else may take it: whoever uses it tries again with another."""
-    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as sock:
-        sock.bind((LOOPBACK, 0))
-        port: int = sock.getsockname()[1]
-        return port
+    """A port on loopback that nobody listens on, and that nobody is given who does not ask for that one.
+
+    It is below the range from which the system hands out ports. One of that range may be given to any outgoing connection as long as its
+    server is down: to one of the spike, and even to a client that calls the dead server and so reaches itself. (Somebody who names a
+    port may still take it: whoever uses it tries again with another.)
+    """
+    end = max(_handed_out_from(), 2 * _LOWEST)
+    while True:
+        port = random.SystemRandom().randrange(_LOWEST, end)
+        with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as sock:
+            try:
+                sock.bind((LOOPBACK, port))
+            except OSError:
+                continue
+            return port
+
+
+def _handed_out_from() -> int:
+    try:
+        return int(_RANGE.read_text(encoding="ascii").split()[0])
+    except (OSError, ValueError, IndexError):
+        return _BY_RFC_6335
 
 
 def check_port(name: str, port: int) -> None:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import socket
 import sys
 from collections.abc import Iterable, Mapping
 from contextlib import AsyncExitStack
@@ -18,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from resilience.lab.ports import free_port
 from resilience.run.judge import judge_record
 from resilience.run.record import RecordError, RunReader
 from tests.conformance.builds import BuildError
@@ -73,7 +73,7 @@ def open_rules(verdict: Mapping[str, Any]) -> dict[str, str]:
 
 async def conformance_run(candidate: Candidate, folder: Path, asked: Asked = ASKED) -> Judged:
     """Run the stimulus against a service of the candidate; `folder` gets the record. RunError where there is none."""
-    port = _free_port()
+    port = free_port()
     async with AsyncExitStack() as stack:
         try:
             service = await stack.enter_async_context(running(candidate, f"http://127.0.0.1:{port}", asked))
@@ -161,11 +161,3 @@ async def _chaos_spike(overlay: Path, folder: Path) -> tuple[int, str]:
             await process.wait()
     assert process.returncode is not None
     return process.returncode, said.decode(errors="replace")
-
-
-def _free_port() -> int:
-    """One that the system hands out to nobody soon again."""
-    with socket.socket() as bound:
-        bound.bind(("127.0.0.1", 0))
-        port: int = bound.getsockname()[1]
-        return port

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -14,6 +13,8 @@ from typing import Any
 
 import pytest
 
+from resilience.lab.ports import free_port
+
 pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(300)]
 
 COMMAND = (sys.executable, "-m", "resilience.cli.main")
@@ -21,13 +22,6 @@ SERVICE = Path(__file__).with_name("breaker_service.py")
 INVALID_OR_UNKNOWN = 3
 QUICK = {"CHAOS_SPIKE_LAB_BREAKER_WAIT_MS": "500"}
 """A shorter wait: half the time."""
-
-
-def free_port() -> int:
-    """A port that was free a moment ago."""
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])
 
 
 def conformance(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import json
 from collections.abc import AsyncIterator
@@ -15,6 +14,7 @@ from plugin_projects import run_project, write_project
 
 from faults.model import ProxySpec, ToxicSpec
 from faults.toxiproxy import ToxiproxyClient
+from resilience.lab.ports import free_port
 from resilience.pytest_plugin.layers import EmbeddedServer
 
 pytestmark = pytest.mark.integration
@@ -161,7 +161,7 @@ def test_page_on_pytest_is_a_project_that_passes(tmp_path: Path) -> None:
         "---\nspring.config.activate.on-profile: test\n"
         "resilience4j.circuitbreaker.instances.pricing: {waitDurationInOpenState: 2s}\n"
     )
-    port = str(asyncio.run(free_port()))
+    port = str(free_port())
     page = f"{PRELUDE.replace('PORT', port)}{own}\n{spec}\n@pytest.mark.asyncio\n{waits}"
     project = write_project(
         tmp_path,
@@ -170,12 +170,3 @@ def test_page_on_pytest_is_a_project_that_passes(tmp_path: Path) -> None:
     )
     ended = run_project(project, "-q", asyncio=True)
     assert (ended.code, "2 passed" in ended.output) == (0, True), ended.output
-
-
-async def free_port() -> int:
-    """A port that nobody listens on now."""
-    probe = await asyncio.start_server(lambda _, writer: writer.close(), "127.0.0.1", 0)
-    port: int = probe.sockets[0].getsockname()[1]
-    probe.close()
-    await probe.wait_closed()
-    return port

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import socket
 from collections.abc import AsyncIterator
 
 import pytest
@@ -17,17 +16,11 @@ from faults_proxy_http import echo, upstream
 from faults.model import ProxySpec, ToxicSpec
 from faults.proxy.server import ServerOptions, serve
 from faults.toxiproxy import ToxiproxyClient, ToxiproxyError, ToxiproxyUnavailable, ToxiproxyUnsupported
+from resilience.lab.ports import free_port
 
 pytestmark = pytest.mark.integration
 
 LATENCY = ToxicSpec("latency", attributes={"latency": 100, "jitter": 0})
-
-
-def free_port() -> int:
-    """Find a port that was free a moment ago."""
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])
 
 
 @contextlib.asynccontextmanager

@@ -16,11 +16,12 @@ import aiohttp
 import pytest
 import pytest_asyncio
 from faults_proxy_http import client, echo, upstream
-from test_faults_proxy_client import free_port, shopify
+from test_faults_proxy_client import shopify
 
 from faults.proxy.api import Guard
 from faults.proxy.control import ControlOptions
 from faults.proxy.server import ServerOptions, serve
+from resilience.lab.ports import free_port
 
 pytestmark = pytest.mark.integration
 

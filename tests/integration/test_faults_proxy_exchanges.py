@@ -17,6 +17,7 @@ from faults_proxy_http import exchange
 from faults.proxy.api import Guard
 from faults.proxy.control import ControlOptions
 from faults.proxy.server import ServerOptions, serve
+from resilience.lab.ports import free_port
 
 pytestmark = pytest.mark.integration
 
@@ -72,13 +73,6 @@ class Ports:
         """Note which port the server gave out where the recorded one gave another."""
         for was, now in zip(LISTEN.findall(recorded), LISTEN.findall(answered), strict=False):
             self.ours.setdefault(was, now)
-
-
-def free_port() -> int:
-    """Find a port that was free a moment ago."""
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])
 
 
 async def replay(*, compat: bool) -> dict[str, tuple[object, object]]:

@@ -10,7 +10,6 @@ import json
 import os
 import re
 import shlex
-import socket
 import subprocess
 import sys
 from importlib import metadata
@@ -22,6 +21,7 @@ from ruamel.yaml import YAML
 
 from resilience.history.figures import Figure
 from resilience.history.store import History, StoredRun
+from resilience.lab.ports import free_port
 from resilience.report.prometheus import render_prometheus
 from resilience.run.record import RunRecorder
 
@@ -50,12 +50,6 @@ SLOW = {"docs/tutorial.md"}
 def name_of(page: Path) -> str:
     """Path from the root."""
     return page.relative_to(ROOT).as_posix()
-
-
-def free_port() -> str:
-    """A port that nobody listens on now."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return str(server.getsockname()[1])
 
 
 def environment(folder: Path) -> dict[str, str]:
@@ -213,7 +207,7 @@ def test_nightly_script_passes_the_worst_code_on_and_repeats_only_what_may_be_re
     # What chaos-spike answers is written into a file, a code a line; the real one is tried by the test above.
     (tmp_path / "chaos-spike").write_text(
         '#!/bin/sh\ncase "$1 $2" in\n'
-        '"history plans") echo breaker ;;\n"history trend") exit "$(cat trend)" ;;\n'
+        '"history plans") test "$3" = --since && test -n "$4" && echo breaker ;;\n"history trend") exit "$(cat trend)" ;;\n'
         '*) code=$(head -n 1 codes); sed -i.old 1d codes; echo run >>calls; exit "$code" ;;\nesac\n'
     )
     (tmp_path / "chaos-spike").chmod(0o755)
@@ -242,7 +236,7 @@ def test_compose_page_shows_a_plan(tmp_path: Path) -> None:
 def test_tutorial_leads_from_nothing_to_a_verified_breaker(tmp_path: Path) -> None:
     """Each step in its order: a test that passes, fails when the breaker is broken, and a verdict from outside."""
     pytest.importorskip("pybreaker")
-    ports = [("8080", free_port()), ("9100", free_port())]
+    ports = [("8080", str(free_port())), ("9100", str(free_port()))]
     dependency = f"--set external.proxies.dependency.listen=127.0.0.1:{ports[1][1]} --overlay agreed.yaml"
     said = read_through(ROOT / "docs/tutorial.md", tmp_path, [*ports, ("--overlay agreed.yaml", dependency)])
     assert "1 passed" in said

@@ -26,6 +26,8 @@ from typing import Any
 
 import psutil
 
+from resilience.lab.ports import free_port
+
 SHORT_S, LONG_S = 5.0, 8.0
 """The promise; where a container must be started again it is the longer one."""
 IMAGE = os.environ.get("CHAOS_SPIKE_IMAGE_REDIS", "redis:7.4.1-bookworm")
@@ -81,7 +83,7 @@ def http_subject(name: str, kind: str, *, server: str | None = None, **where: An
 
 @contextlib.contextmanager
 def _server(binary: str | None) -> Iterator[str]:
-    port = _free_port()
+    port = free_port()
     flags = ["-host", "127.0.0.1", "-port", str(port)]
     command = (
         [binary, *flags] if binary else [sys.executable, "-m", "faults.proxy", *flags, "--die-with-parent"]
@@ -103,12 +105,6 @@ def _ask(url: str, body: Any = None) -> Any:
         return json.load(answer)
 
 
-def _free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])
-
-
 def _until(works: Callable[[], Any], patience_s: float = 20.0) -> Any:
     until_s = time.monotonic() + patience_s
     while True:
@@ -125,7 +121,7 @@ def _until(works: Callable[[], Any], patience_s: float = 20.0) -> Any:
 @contextlib.contextmanager
 def process_subject(kind: str) -> Iterator[Subject]:
     """A server in a process of its own, which is frozen, killed or restarted."""
-    port = _free_port()
+    port = free_port()
     command = [sys.executable, "-c", SERVER, str(port)]
 
     def answers() -> int:

@@ -38,7 +38,7 @@ class Progress:
         self._loaded = loaded
         self._epoch_ns = 0
         self._phase = "starting"
-        self._faults: dict[str, str] = {}
+        self._faults_on: list[str] = []
         self._states: dict[str, str] = {}
         self._rates: dict[str, dict[int, list[int]]] = defaultdict(lambda: defaultdict(lambda: [0, 0]))
         self._live = Live(
@@ -73,7 +73,8 @@ class Progress:
                 self._phase = event["name"]
                 self._say(f"phase {event['name']}")
             case "fault" if event["step"] in _SHOWN_STEPS:
-                self._faults[event["id"]] = event["step"]
+                on = [event["id"]] if event["step"] == "injected" else []
+                self._faults_on = [each for each in self._faults_on if each != event["id"]] + on
                 error = event.get("detail", {}).get("error")
                 self._say(f"fault {event['id']} {event['step']}{': ' + str(error) if error else ''}")
             case "breaker.transition":
@@ -122,7 +123,7 @@ class Progress:
             lines.append(self._loads())
         if self._states:
             lines.append(self._listed("breakers", [_state(*each) for each in sorted(self._states.items())]))
-        on = [Text(name, style="yellow") for name, step in self._faults.items() if step == "injected"]
+        on = [Text(name, style="yellow") for name in self._faults_on]
         if on:
             lines.append(self._listed("faults on", on))
         return Group(*lines)

@@ -41,6 +41,7 @@ from resilience.run.doubting import doubts_of
 from resilience.run.ending import Ending
 from resilience.run.environment import describe_environment, on_loopback
 from resilience.run.faulting import blast_radius, nemesis_for
+from resilience.run.garbage import collecting
 from resilience.run.locating import with_pids_now
 from resilience.run.observing import Observation, observe
 from resilience.run.record import RecordError, RunRecorder
@@ -212,6 +213,7 @@ class _Run:
             ) as stimuli,
             observe(self.plan, self.stack, system, self._observed) as observation,
             self._each_second(),
+            collecting(),
         ):
             if engine is not None:
                 await self.stop.unless(engine.prepare())

@@ -53,6 +53,7 @@ async def watch_machine(system: System, emit: Callable[[dict[str, Any]], None]) 
     for turn in itertools.count():
         if turn % _FAMILY_EVERY == 0:
             ours, yielding = await asyncio.to_thread(_look_around, roots)
+            _forget_all_but((*ours, *yielding), spent)
         _user_and_system(ours, spent)
         _user_and_system(yielding, spent)
         _waited_s(ours, queued)
@@ -95,6 +96,13 @@ def _look_around(roots: Collection[int]) -> tuple[list[psutil.Process], list[psu
     return [table[pid] for pid in family], yielding
 
 
+def _forget_all_but(processes: Iterable[psutil.Process], spent: Spent) -> None:
+    """A stranger that has ended is asked nothing any more, and nobody would notice: on a busy machine there are hundreds an hour."""
+    met = {process.pid for process in processes}
+    for pid in spent.keys() - met:
+        del spent[pid]
+
+
 def _user_and_system(processes: Iterable[psutil.Process], spent: Spent) -> tuple[float, float]:
     """CPU seconds that these spent since they were last asked; a process that has just been met counts from now on."""
     user_s = system_s = 0.0
@@ -114,9 +122,9 @@ def _user_and_system(processes: Iterable[psutil.Process], spent: Spent) -> tuple
 def _waited_s(processes: Iterable[psutil.Process], queued: dict[str, int]) -> float | None:
     """Seconds that threads of these were ready and did not run since they were last asked; None where no thread tells.
 
-    A thread that has just been met counts from now on.
+    A thread that has just been met counts from now on, and one that has gone is forgotten.
     """
-    waited_ns, told = 0, False
+    waited_ns, seen = 0, {}
     for process in processes:
         try:
             threads = list(Path(f"/proc/{process.pid}/task").iterdir())
@@ -126,9 +134,9 @@ def _waited_s(processes: Iterable[psutil.Process], queued: dict[str, int]) -> fl
             try:
                 now_ns = int((thread / "schedstat").read_text().split()[1])
             except (OSError, IndexError, ValueError):
-                queued.pop(thread.name, None)
                 continue
-            told = True
             waited_ns += max(0, now_ns - queued.get(thread.name, now_ns))
-            queued[thread.name] = now_ns
-    return waited_ns / 1e9 if told else None
+            seen[thread.name] = now_ns
+    queued.clear()
+    queued.update(seen)
+    return waited_ns / 1e9 if seen else None

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from resilience.cli.history import past_runs
+from resilience.cli.remembered import past_runs
 from resilience.cli.terminal import Terminal, complain
 from resilience.report.console import print_console
 from resilience.report.headline import one_line

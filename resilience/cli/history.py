@@ -10,21 +10,22 @@ import json
 import math
 import sys
 from collections.abc import Sequence
-from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TextIO
+from typing import TYPE_CHECKING, Annotated, TextIO
 
 import typer
 from rich.table import Table
 from rich.text import Text
 
+from resilience.cli.remembered import HistoryFile, history_file, meant, runs_of, started_since, stored_run
 from resilience.cli.scenarios import fail_usage
-from resilience.cli.terminal import Terminal, complain
-from resilience.history.figures import Figure, environment_fingerprint, figures_of, plan_hash
+from resilience.cli.terminal import Terminal
+from resilience.history.figures import Figure
 from resilience.history.nights import comparable
-from resilience.history.store import History, HistoryError, StoredRun, default_history_file
+from resilience.history.store import History, HistoryError, StoredRun
 from resilience.run.ending import EXIT_CODES, Verdict
-from resilience.run.record import RecordError, RunReader
+from resilience.run.record import RecordError
 
 if TYPE_CHECKING:  # it imports numpy: `--help` stays fast
     from resilience.history.trend import Night, Trend
@@ -32,69 +33,6 @@ if TYPE_CHECKING:  # it imports numpy: `--help` stays fast
 history_app = typer.Typer(
     no_args_is_help=True, help="Runs over time: list, trend, accept a change, merge, export."
 )
-HistoryFile = Annotated[
-    Path | None,
-    typer.Option(
-        "--history", help="The history (default: $CHAOS_SPIKE_HISTORY, else the state directory's)."
-    ),
-]
-
-
-def remember(folder: Path) -> None:
-    """Add a judged run to the user's history; where that cannot be done it is said, and changes no verdict."""
-    try:
-        with History(history_file(None)) as history:
-            history.add(stored_run(folder))
-    except (HistoryError, RecordError) as error:
-        complain(error)
-
-
-def history_file(named: Path | None) -> Path:
-    """The file that is meant."""
-    from faults.journal import default_state_dir
-
-    return named or default_history_file(default_state_dir())
-
-
-def stored_run(folder: Path) -> StoredRun:
-    """A judged run as the history keeps it; RecordError where the folder holds none."""
-    reader = RunReader(folder)
-    verdict = reader.verdict()
-    if not verdict:
-        raise RecordError(f"{folder} has no verdict.json; judge it first: chaos-spike judge {folder}")
-    return _stored(reader, verdict)
-
-
-def past_runs(reader: RunReader, verdict: dict[str, Any]) -> tuple[list[StoredRun], StoredRun]:
-    """The history up to a run, and the run itself, which need not be in it yet; later runs are not of its past."""
-    last = _stored(reader, verdict)
-    try:
-        with History(history_file(None), create=False) as opened:
-            known = opened.runs(last.plan)
-    except HistoryError:  # none yet; one that is broken is complained of when this run is added
-        known = []
-    mine = next((run for run in known if run.run_id == last.run_id), last)
-    last = replace(last, reference_from=mine.reference_from, note=mine.note)
-    before = [run for run in known if run.started <= last.started and run.run_id != last.run_id]
-    return [*before, last], last
-
-
-def _stored(reader: RunReader, verdict: dict[str, Any]) -> StoredRun:
-    folder, environment = reader.path, reader.environment()
-    return StoredRun(
-        run_id=str(environment.get("run_id") or folder.name),
-        plan=str(verdict.get("plan", "")),
-        plan_hash=plan_hash(reader.plan_text()),
-        fingerprint=environment_fingerprint(environment),
-        started=str(verdict.get("started") or environment.get("started") or ""),
-        verdict=str(verdict.get("verdict", "")),
-        stack=str(verdict.get("stack") or ""),
-        seed=str(verdict.get("seed", "")),
-        folder=str(folder.resolve()),
-        reference_from=False,
-        note="",
-        figures=figures_of(verdict),
-    )
 
 
 @history_app.command("add")
@@ -134,7 +72,7 @@ def list_runs(
     table = Table(box=None, pad_edge=False)
     for column in ("run", "started", "plan", "verdict", "stack", "note"):
         table.add_column(column, overflow="fold", no_wrap=column in ("run", "verdict"))
-    for run in _runs(history, plan):
+    for run in runs_of(history, plan):
         note = f"reference begins here: {run.note}" if run.reference_from else run.note
         table.add_row(
             *(Text(word) for word in (run.run_id, run.started, run.plan, run.verdict, run.stack, note))
@@ -143,9 +81,20 @@ def list_runs(
 
 
 @history_app.command("plans")
-def list_plans(history: HistoryFile = None) -> None:
+def list_plans(
+    since: Annotated[
+        datetime | None,
+        typer.Option(
+            formats=["%Y-%m-%dT%H:%M:%SZ", "%Y-%m-%dT%H:%M:%S%z"],
+            metavar="TIME",
+            help="Only plans of runs that were started then or later, such as 2026-01-31T02:17:00Z.",
+        ),
+    ] = None,
+    history: HistoryFile = None,
+) -> None:
     """Name every plan that has runs, one a line, for loops of a job."""
-    for name in sorted({run.plan for run in _runs(history, None)}):
+    begun = since and (since if since.tzinfo is not None else since.replace(tzinfo=UTC))
+    for name in sorted({run.plan for run in runs_of(history, None) if started_since(run, begun)}):
         typer.echo(name)
 
 
@@ -158,9 +107,9 @@ def trend(
     """Hold the last three runs of a plan against those before them; exit code 1 if they got worse for certain."""
     from resilience.history.trend import judge_trend
 
-    runs = _runs(history, plan)
+    runs = runs_of(history, plan)
     if not runs:
-        fail_usage("no runs in the history" + (f" of {plan!r}" if plan else ""))
+        fail_usage("no runs in the history")
     last = runs[-1]
     nights = comparable(runs, last)
     night = judge_trend([{figure.name: figure for figure in run.figures} for run in nights])
@@ -194,7 +143,7 @@ def export(
     history: HistoryFile = None,
 ) -> None:
     """Write CSV: one line a run and figure; an infinite value is written as inf."""
-    runs = _runs(history, plan)
+    runs = runs_of(history, plan)
     if file is None:
         _write_csv(sys.stdout, runs)
         return
@@ -232,7 +181,7 @@ def compare(
 ) -> None:
     """Show the figures of two runs side by side; says so where they may not be compared."""
     try:
-        one, two = _meant(first, history), _meant(second, history)
+        one, two = meant(first, history), meant(second, history)
     except (HistoryError, RecordError) as error:
         fail_usage(str(error))
     terminal = Terminal()
@@ -254,21 +203,6 @@ def compare(
     for figure in (each for each in two.figures if each.name not in names):
         table.add_row(figure.name, _shown(None), _shown(figure), "")
     terminal.print(table)
-
-
-def _runs(history: Path | None, plan: str | None) -> list[StoredRun]:
-    try:
-        with History(history_file(history), create=False) as opened:
-            return opened.runs(plan)
-    except HistoryError as error:
-        fail_usage(str(error))
-
-
-def _meant(word: str, history: Path | None) -> StoredRun:
-    if Path(word).is_dir():
-        return stored_run(Path(word))
-    with History(history_file(history), create=False) as opened:
-        return opened.find(word)
 
 
 def _print_night(last: StoredRun, night: Night, nights: Sequence[StoredRun]) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, NoReturn
 
@@ -36,7 +35,7 @@ def up(
     ] = None,
 ) -> None:
     """Start the lab in the background and print its addresses."""
-    from resilience.cli.stacks import lab_options
+    from resilience.cli.labs import checked_lab, with_ports
     from resilience.lab.detached import lab_up
     from resilience.lab.system import NOTICE, StackError
     from resilience.run.probes import AUTOSCALER
@@ -45,10 +44,11 @@ def up(
     wanted = load_or_exit(plan or "breaker", overlays=overlay or (), settings=setting or ()).plan.lab
     if wanted is None:
         fail_usage(f"{plan} is not written for the lab: it has no `lab:` that could be started")
+    given = {"gateways": gateways, "breaker": breaker}
+    asked = wanted.model_copy(update={key: value for key, value in given.items() if value is not None})
+    options = with_ports(checked_lab(asked), _ports(port or []))
     try:
-        given = {"gateways": gateways, "breaker": breaker}
-        asked = wanted.model_copy(update={key: value for key, value in given.items() if value is not None})
-        system = asyncio.run(lab_up(replace(lab_options(asked), ports=_ports(port or []))))
+        system = asyncio.run(lab_up(options))
     except StackError as error:
         _fail(error)
     if NOTICE in system.facts:

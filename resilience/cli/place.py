@@ -12,6 +12,7 @@ from faults.redact import redact
 from resilience.cli.scenarios import compose_lacks, fail_usage
 from resilience.cli.terminal import complain
 from resilience.plan import LoadedPlan
+from resilience.plan.schema import Lab
 from resilience.run.ending import EXIT_CODES, Verdict
 
 if TYPE_CHECKING:  # imported when it runs: `--help` stays fast
@@ -108,6 +109,10 @@ def check_stack(loaded: LoadedPlan, place: Place) -> None:
         )
     if place.stack is StackKind.COMPOSE and (why := compose_lacks(loaded.plan)):
         fail_usage(f"{loaded.source} {why}")
+    if not external and loaded.plan.system is None:
+        from resilience.cli.labs import checked_lab
+
+        checked_lab(loaded.plan.lab or Lab())
     contained = sorted({fault.container for fault in loaded.plan.faults if fault.container})
     if contained and place.stack is StackKind.EMBEDDED:
         fail_usage(

@@ -8,8 +8,9 @@ from typing import Annotated
 
 import typer
 
+from resilience.cli.place import Place, StackKind, check_stack
 from resilience.cli.plan_init import init
-from resilience.cli.scenarios import load_or_exit, scenario_names
+from resilience.cli.scenarios import SUITE, expanded, load_or_exit, scenario_names
 from resilience.plan import Timeline
 from resilience.plan.arrivals import describe, start_ns
 from resilience.plan.units import format_duration, format_rate
@@ -21,11 +22,25 @@ plan_app.command("init")(init)
 @plan_app.command("check")
 def check(
     plan: Annotated[str, typer.Argument(help="A plan file, or the name of a built-in plan.")],
+    stack: Annotated[
+        StackKind | None,
+        typer.Option(
+            help="Where it is to be run: `external` takes the form that a built-in plan has for that."
+        ),
+    ] = None,
     overlay: Annotated[list[Path] | None, typer.Option(help="A YAML file laid over the plan.")] = None,
     setting: Annotated[list[str] | None, typer.Option("--set", help="KEY=VALUE, for example name=x.")] = None,
 ) -> None:
     """Load and compile a plan; say what is wrong with file:line:column, or show the timeline."""
-    print_timeline(load_or_exit(plan, overlays=overlay or (), settings=setting or ()).timeline)
+    (name,) = expanded([plan], external=stack is StackKind.EXTERNAL) if plan != SUITE else (plan,)
+    loaded = load_or_exit(name, overlays=overlay or (), settings=setting or ())
+    if stack is not None:
+        check_stack(loaded, Place(stack))
+    print_timeline(loaded.timeline)
+    if stack is None and name == plan and expanded([plan], external=True) != [plan]:
+        typer.echo(
+            f"on --stack external another form of it is run: chaos-spike plan check {plan} --stack external"
+        )
 
 
 @plan_app.command("schema")

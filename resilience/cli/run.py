@@ -11,18 +11,36 @@ import secrets
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import typer
 
 from resilience.cli.clusters import check_cluster
-from resilience.cli.history import remember
 from resilience.cli.interposed import check_interposable, interposed_stack
 from resilience.cli.jobs import Job, run_jobs
 from resilience.cli.live import live_page
+from resilience.cli.options import (
+    Cluster,
+    DryRun,
+    FallbackTo,
+    Jobs,
+    Live,
+    Notice,
+    Out,
+    OutcomeFile,
+    Overlays,
+    Plans,
+    Seed,
+    Settings,
+    Stack,
+    Strict,
+    Target,
+    Workers,
+)
 from resilience.cli.outcomes import Outcome, print_outcomes, reason_of, with_unstarted, write_outcomes
-from resilience.cli.place import Fallback, Place, StackKind, check_jobs, check_stack, placed
+from resilience.cli.place import Place, StackKind, check_jobs, check_stack, placed
 from resilience.cli.plan import print_timeline
+from resilience.cli.remembered import remember
 from resilience.cli.scenarios import expanded, load_or_exit
 from resilience.cli.signals import Signals
 from resilience.cli.terminal import complain
@@ -37,60 +55,22 @@ log = logging.getLogger("chaos_spike.run")
 
 
 def run(
-    plans: Annotated[
-        list[str] | None,
-        typer.Argument(
-            help="Plan files, or names of built-in plans (default: breaker; `suite` is the spike suite)."
-        ),
-    ] = None,
-    stack: Annotated[
-        StackKind | None,
-        typer.Option(help="Where the system under test lives (default: embedded; external with --target)."),
-    ] = None,
-    target: Annotated[
-        str | None,
-        typer.Option(
-            help="The external system: an address, `lab` (of `lab up`), or `auto` (ports 8000 and 8200)."
-        ),
-    ] = None,
-    fallback: Annotated[
-        Fallback | None, typer.Option(help="Use the embedded lab, and say so, where no target is there.")
-    ] = None,
-    out: Annotated[Path, typer.Option(help="Folder that gets one folder a run.")] = Path("runs"),
-    seed: Annotated[
-        int | None, typer.Option(help="Seed of every random choice; drawn when not given.")
-    ] = None,
-    workers: Annotated[
-        int | None,
-        typer.Option(
-            min=1,
-            max=4096,
-            help="Load worker processes (default: 2, at most 256; with --cluster one for each dask worker).",
-        ),
-    ] = None,
-    cluster: Annotated[
-        str | None,
-        typer.Option(
-            metavar="ADDRESS",
-            help="A dask scheduler, such as tcp://host:8786, whose workers drive the load instead of this machine.",
-        ),
-    ] = None,
-    jobs: Annotated[
-        int, typer.Option(min=1, max=64, help="Plans at the same time, each with a lab of its own.")
-    ] = 1,
-    live: Annotated[bool, typer.Option("--live", help="Serve the page while the run goes on.")] = False,
-    strict: Annotated[
-        bool, typer.Option("--strict", help="Judge breakers without declared deviations.")
-    ] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the timeline; start nothing.")] = False,
-    overlay: Annotated[list[Path] | None, typer.Option(help="A YAML file laid over each plan.")] = None,
-    setting: Annotated[
-        list[str] | None, typer.Option("--set", help="KEY=VALUE in the plan, repeatable.")
-    ] = None,
-    outcome: Annotated[Path | None, typer.Option(hidden=True, help="Where --jobs wants the outcome.")] = None,
-    notice: Annotated[
-        str | None, typer.Option(hidden=True, help="What --jobs has to say of the place it fell back to.")
-    ] = None,
+    plans: Plans = None,
+    stack: Stack = None,
+    target: Target = None,
+    fallback: FallbackTo = None,
+    out: Out = Path("runs"),
+    seed: Seed = None,
+    workers: Workers = None,
+    cluster: Cluster = None,
+    jobs: Jobs = 1,
+    live: Live = False,
+    strict: Strict = False,
+    dry_run: DryRun = False,
+    overlay: Overlays = None,
+    setting: Settings = None,
+    outcome: OutcomeFile = None,
+    notice: Notice = None,
 ) -> None:
     """Run plans and judge them.
 
@@ -100,8 +80,8 @@ def run(
     names = expanded(plans or ["breaker"], external=StackKind.EXTERNAL is stack)
     # Every plan is loaded before the first one runs: a typo in the last must not cost the time of the others.
     loaded = [load_or_exit(name, overlays=overlay or (), settings=setting or ()) for name in names]
+    check_cluster(cluster, jobs, workers, loaded)
     place = placed(stack, target, fallback, dry_run=dry_run, notice=notice)
-    check_cluster(cluster, jobs, workers)
     for plan in loaded:
         check_stack(plan, place)
         if not dry_run:
@@ -110,25 +90,37 @@ def run(
         for plan in loaded:
             print_timeline(plan.timeline)
         return
-    chosen_seed = random.SystemRandom().getrandbits(32) if seed is None else seed
-    stripes = workers or (0 if cluster else 2)
     words = Words(
-        place, chosen_seed, stripes, strict, tuple(overlay or ()), tuple(setting or ()), out, cluster or ""
+        place,
+        random.SystemRandom().getrandbits(32) if seed is None else seed,
+        workers or (0 if cluster else 2),
+        strict,
+        tuple(overlay or ()),
+        tuple(setting or ()),
+        out,
+        cluster or "",
     )
+    raise typer.Exit(_run_all(list(zip(names, loaded, strict=True)), words, jobs, live=live, outcome=outcome))
+
+
+def _run_all(
+    plans: Sequence[tuple[str, LoadedPlan]], words: Words, jobs: int, *, live: bool, outcome: Path | None
+) -> int:
+    """Run every plan, in turn or side by side, and tell what became of them; the exit code."""
+    names = [name for name, _ in plans]
     with Signals() as signals:
         if jobs > 1 and len(names) > 1:
-            check_jobs(place, live=live)
+            check_jobs(words.place, live=live)
             outcomes = run_jobs([Job(name, words.again(name)) for name in names], jobs, signals)
         else:
-            outcomes = _run_in_turn(list(zip(names, loaded, strict=True)), words, signals, live=live)
+            outcomes = _run_in_turn(plans, words, signals, live=live)
         if len(names) > 1:
             told = with_unstarted(outcomes, names)
             print_outcomes(told)
-            write_outcomes(out / f"{_stamp()}-suite-{secrets.token_hex(3)}", told)
+            write_outcomes(words.out / f"{_stamp()}-suite-{secrets.token_hex(3)}", told)
         if outcome is not None and outcomes:
             outcome.write_text(json.dumps(outcomes[0].to_json()), encoding="utf-8")
-        code = exit_code(worst(each.verdict for each in outcomes), signals.number)
-    raise typer.Exit(code)
+        return exit_code(worst(each.verdict for each in outcomes), signals.number)
 
 
 def _run_in_turn(

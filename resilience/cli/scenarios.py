@@ -66,7 +66,9 @@ def find_plan(name: str) -> Path:
     if name not in known:
         fail_usage(f"no plan file and no built-in plan {name!r}{nearest(name, known)}")
     if name == SUITE:
-        fail_usage(f"{SUITE!r} names several plans: run them with `chaos-spike run {SUITE}`")
+        fail_usage(
+            f"{SUITE!r} names several plans: run them with `chaos-spike run {SUITE}` (with --dry-run they are only shown)"
+        )
     # The package is always installed as files: the lab starts programs from it, too.
     return Path(str(resources.files("resilience.scenarios") / f"{name}.yaml"))
 

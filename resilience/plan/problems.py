@@ -53,8 +53,11 @@ class PlanInvalid(Exception):  # noqa: N818 - the verdict's word for it
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
-    """` (did you mean X?)`, or the list of what is known, for the end of a message."""
+    """`; did you mean X?`, or the list of what is known, for the end of a message."""
     names = sorted(set(known))
+    begun = [name for name in names if word and name.startswith(word)]
+    if len(begun) > 1:
+        return f"; did you mean one of {', '.join(begun)}?"
     close = difflib.get_close_matches(word, names, n=1, cutoff=0.6)
     if close:
         return f"; did you mean {close[0]!r}?"

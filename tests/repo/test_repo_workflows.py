@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -128,6 +129,30 @@ def test_workflow_carries_the_history_on_and_merges_what_was_saved_meanwhile(tmp
             "ours": "a bigger catalogue",
             "theirs": "",
         }
+
+
+def test_workflow_judges_the_trend_of_the_plans_it_ran(tmp_path: Path) -> None:
+    """A plan that nobody runs any more, and that was bad when it was last run, would make every night red."""
+    steps = {
+        step.get("name"): step for job in jobs(ROOT / ".github/workflows/chaos.yml") for step in job["steps"]
+    }
+    variables = tmp_path / "github"
+    fake = tmp_path / "chaos-spike"
+    fake.write_text("#!/bin/sh\nexit 0\n")
+    fake.chmod(0o755)
+    environ = {**os.environ, "CHAOS_SPIKE_HISTORY": str(tmp_path / "history.sqlite"), "GITHUB_ENV": str(variables), "PYTHONPATH": str(ROOT)}  # fmt: skip
+    script = ["bash", "-eo", "pipefail", "-c"]
+    path = {"PATH": f"{tmp_path}{os.pathsep}{environ['PATH']}"}
+    given = {"PLANS": "new", "STACK": "embedded", "MORE": ""}
+    subprocess.run([*script, steps["Run"]["run"]], cwd=tmp_path, env={**environ, **path, **given}, check=True, timeout=60)  # fmt: skip
+    begun = variables.read_text().strip().partition("=")[2]
+    with History(tmp_path / "history.sqlite") as history:
+        history.merge([replace(night("a"), plan="old"), replace(night("b"), plan="new", started=begun)])
+    real = {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{environ['PATH']}", "BEGUN": begun}
+    subprocess.run([*script, steps["Trend"]["run"]], cwd=tmp_path, env={**environ, **real}, check=True, timeout=60)  # fmt: skip
+    trend = (tmp_path / "trend.txt").read_text()
+    assert trend.startswith("new: ")
+    assert "old: " not in trend
 
 
 def test_workflow_takes_no_history_for_another_whose_name_it_begins() -> None:

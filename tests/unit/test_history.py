@@ -18,8 +18,8 @@ from run_sample import PLAN, record
 from typer.testing import CliRunner
 
 from resilience.cli.finish import finish
-from resilience.cli.history import stored_run
 from resilience.cli.main import app
+from resilience.cli.remembered import stored_run
 from resilience.history.figures import Figure, environment_fingerprint, figures_of, plan_hash
 from resilience.history.nights import comparable
 from resilience.history.store import History, HistoryError, StoredRun
@@ -253,6 +253,37 @@ def test_history_commands_say_what_is_missing(tmp_path: Path, words: tuple[str, 
     assert code == 2
     assert said in output
     assert not file.exists()
+
+
+@pytest.mark.parametrize("words", [("list", "braker"), ("trend", "braker"), ("export", "--plan", "braker")])
+def test_history_of_a_plan_that_has_no_runs_names_those_that_have(
+    tmp_path: Path, words: tuple[str, ...]
+) -> None:
+    """An empty list with exit code 0 is what a job would take for a quiet night."""
+    file = tmp_path / "history.sqlite"
+    with History(file) as history:
+        history.merge([run_of(1, 10.0), run_of(2, 10.0, plan="checkout")])
+    code, output = asked(file, "history", *words)
+    assert code == 2
+    assert "no runs of 'braker' in the history; did you mean 'breaker'?" in output
+    assert "known: breaker, checkout" in asked(file, "history", "list", "xyz")[1]
+    code, output = asked(file, "history", "list", "breaker")
+    assert code == 0
+    assert "run-001" in output
+
+
+def test_plans_of_a_night_are_those_of_runs_since_it_began(tmp_path: Path) -> None:
+    """With either way to write UTC; the run that was started in that very second is of that night."""
+    file = tmp_path / "history.sqlite"
+    with History(file) as history:
+        history.merge(
+            [run_of(1, 10.0, plan="old"), run_of(2, 10.0, plan="new"), run_of(3, 1.0, plan="x", started="")]
+        )
+    assert asked(file, "history", "plans") == (0, "new\nold\nx\n")
+    for since in ("2026-01-01T00:02:00Z", "2026-01-01T01:02:00+01:00", "2026-01-01T00:01:01+0000"):
+        assert asked(file, "history", "plans", "--since", since) == (0, "new\n"), since
+    assert asked(file, "history", "plans", "--since", "2027-01-01T00:00:00Z") == (0, "")
+    assert asked(file, "history", "plans", "--since", "yesterday")[0] == 2
 
 
 def test_judged_run_is_stored_with_its_figures(tmp_path: Path) -> None:

@@ -13,8 +13,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "torture"))
-import hostile
-from hostile import READERS, Deeds, hang_alarm, inputs, wounded
+import deeds
+from deeds import Deeds, HangError, hang_alarm
+from hostile import READERS, inputs
+from wounds import wounded
 
 DEEDS = Deeds(Path(tempfile.gettempdir()))
 """A record is judged in a folder of the temporary directory; nothing else may be written anywhere."""
@@ -49,9 +51,9 @@ def test_reader_survives_hostile_inputs(reader: str) -> None:
 @pytest.mark.parametrize("stuck", [lambda: all(True for _ in iter(int, 1)), lambda: time.sleep(60)])
 def test_hang_is_seen(monkeypatch: pytest.MonkeyPatch, stuck: Callable[[], object]) -> None:
     """The alarm rings for one that works without end, and for one that waits."""
-    monkeypatch.setattr(hostile, "HANG_S", 0.05)
-    monkeypatch.setattr(hostile, "STUCK_S", 0.5)
-    with pytest.raises(hostile.HangError), hang_alarm():
+    monkeypatch.setattr(deeds, "HANG_S", 0.05)
+    monkeypatch.setattr(deeds, "STUCK_S", 0.5)
+    with pytest.raises(HangError), hang_alarm():
         stuck()
 
 
@@ -60,16 +62,16 @@ def test_deeds_are_seen(tmp_path: Path) -> None:
     import socket
     import subprocess
 
-    deeds = Deeds(tmp_path / "allowed")
-    deeds.watching = True
+    watch = Deeds(tmp_path / "allowed")
+    watch.watching = True
     try:
         (tmp_path / "elsewhere").write_text("x")
         subprocess.run(["true"], check=True)
         with pytest.raises(OSError, match="refused"):
             socket.create_connection(("127.0.0.1", 9), timeout=1)
     finally:
-        deeds.watching = False
-    seen = {found.split()[0] for found in deeds.found}
+        watch.watching = False
+    seen = {found.split()[0] for found in watch.found}
     assert {"wrote", "subprocess.Popen", "socket.connect"} <= seen
 
 

@@ -27,8 +27,9 @@ from hypothesis import HealthCheck, given, seed, settings
 
 sys.path.insert(0, str(Path(__file__).parent))
 sys.path.insert(0, str(Path(__file__).parents[1] / "integration"))
+from deeds import HANG_S, Deeds, hang_alarm
 from faults_proxy_process import ServerProcess, server_process
-from hostile import HANG_S, READERS, SECRET, Deeds, hang_alarm, inputs
+from hostile import READERS, SECRET, inputs
 
 SHARES = {
     "plan": 0.10,

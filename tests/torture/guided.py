@@ -11,6 +11,8 @@ from pathlib import Path
 import atheris
 
 sys.path.insert(0, str(Path(__file__).parent))
+from deeds import HANG_S
+
 with atheris.instrument_imports(include=["faults", "resilience"], enable_loader_override=False):
     import hostile
 
@@ -26,7 +28,7 @@ def main() -> None:
         sys.argv[0],
         f"-atheris_runs={runs}",
         f"-seed={seed}",
-        f"-timeout={hostile.HANG_S}",
+        f"-timeout={HANG_S}",
         "-max_len=4096",
     ]
     atheris.Setup([*arguments, "-verbosity=0", "-close_fd_mask=0", str(folder)], hostile.READERS[name])

@@ -1,11 +1,10 @@
 """Hostile inputs, and everything of ours that reads what others wrote: a plan, a trace, an answer, a frame, a journal, a record.
 
 A *reader* takes bytes and either understands them or raises one of the errors that it promises; anything else is a crash. It must not
-take longer than `HANG_S`, write a file, start a process or open a connection, and what it says must not hold `SECRET`, which
+take longer than `deeds.HANG_S`, write a file, start a process or open a connection, and what it says must not hold `SECRET`, which
 stands in the environment of every plan.
 
-Inputs are real documents with wounds (`wounded`): cut off, doubled, swapped, spliced with what breaks parsers. Some are
-noise. The same readers serve hypothesis (here and in tests/property) and atheris (`guided`).
+Inputs are real documents with wounds (`wounds`). Some are noise. The same readers serve hypothesis (here and in tests/property) and atheris (`guided`).
 """
 
 from __future__ import annotations
@@ -15,10 +14,9 @@ import contextlib
 import functools
 import json
 import shutil
-import signal
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -47,8 +45,9 @@ from resilience.plan.texts import parse_value
 from resilience.run.judge import judge_record
 from resilience.run.record import RecordError, RunReader
 
-HANG_S = 5
-STUCK_S = 60
+sys.path.insert(0, str(Path(__file__).parent))
+from wounds import WOUNDS, wounded
+
 SECRET = "hunter2-never-to-be-told"
 ENVIRONMENT = {"TEST_TOKEN": SECRET}
 ROOT = Path(__file__).parents[2]
@@ -307,121 +306,6 @@ CORPUS: dict[str, Callable[[], list[bytes]]] = {
     "record": _record_files,
 }
 
-BREAKERS = (
-    *(
-        b"\x00",
-        b"\xff\xfe",
-        b"\xed\xa0\x80",
-        b"\r\n\r\n",
-        b"\n",
-        b"\n---\n",
-        b": ",
-        b"- ",
-        b"'",
-        b'"',
-        b"\\",
-        b"%",
-        b"#",
-    ),
-    *(
-        b"${TEST_TOKEN}",
-        b"${",
-        b"$$",
-        b"${TEST_TOKEN:-x}",
-        b"{sku}",
-        b"{",
-        b"}",
-        b"[",
-        b"]",
-        b",",
-        b"&a [*a]",
-        b"*a",
-        b"<<: *a",
-    ),
-    *(b"!!python/object/apply:os.system ['touch pwned']", b"!!binary x", b"!!js/function x", b"%TAG ! x"),
-    *(
-        b"../../../../etc/passwd",
-        b"/dev/zero",
-        b"file:///etc/passwd",
-        b"\xe2\x80\xae",
-        b"\x1b]0;x\x07",
-        b"<script>alert(1)</script>",
-    ),
-    *(
-        b"-1",
-        b"0",
-        b"1e400",
-        b"NaN",
-        b"Infinity",
-        b"-0.0",
-        b"9" * 400,
-        b"1e-400",
-        b"0x1f",
-        b"1_000",
-        b"true",
-        b"null",
-        b"~",
-        b".inf",
-    ),
-    *(
-        b"[" * 3000,
-        b'{"a":' * 3000,
-        b"(" * 500,
-        b"a" * 20_000,
-        b"0s",
-        b"-5s",
-        b"99999999d",
-        b"1000000/s",
-        b"1e9/s",
-        b"100%",
-        b"101%",
-    ),
-    *(
-        b"Content-Length: -1\r\n",
-        b"Content-Length: 99999999999999999999\r\n",
-        b"Transfer-Encoding: chunked\r\n",
-        b"ffffffffffffffff\r\n",
-    ),
-)
-
-PLACES = st.floats(0, 1, exclude_max=True, allow_nan=False)
-WOUNDS = st.one_of(
-    st.tuples(st.just("cut"), PLACES, PLACES),
-    st.tuples(st.just("drop"), PLACES, PLACES),
-    st.tuples(st.just("double"), PLACES, PLACES),
-    st.tuples(st.just("move"), PLACES, PLACES),
-    st.tuples(st.just("splice"), PLACES, st.sampled_from(BREAKERS)),
-    st.tuples(st.just("instead"), PLACES, st.sampled_from(BREAKERS)),
-    st.tuples(st.just("byte"), PLACES, st.integers(0, 255)),
-)
-
-
-def wounded(document: bytes, wounds: list[tuple[str, float, Any]]) -> bytes:
-    """The document after its wounds."""
-    for kind, place, more in wounds:
-        at = int(place * (len(document) + 1))
-        if kind == "cut":
-            document = document[:at]
-        elif kind == "byte":
-            document = document[:at] + bytes([more]) + document[at + 1 :]
-        elif kind == "splice":
-            document = document[:at] + more + document[at:]
-        elif kind == "instead":  # the word that stands there
-            end = next(
-                (i for i in range(at, len(document)) if document[i : i + 1] in b" \n,}\"'"), len(document)
-            )
-            document = document[:at] + more + document[end:]
-        else:
-            piece = document[at : at + 1 + int(more * more * 300)]
-            rest = document[:at] + document[at + len(piece) :]
-            target = int(more * len(rest))
-            document = {
-                "drop": rest,
-                "double": document[:at] + piece + document[at:],
-                "move": rest[:target] + piece + rest[target:],
-            }[kind]
-    return document
-
 
 def inputs(reader: str) -> st.SearchStrategy[bytes]:
     """What is thrown at one reader: wounded documents, and noise."""
@@ -429,79 +313,3 @@ def inputs(reader: str) -> st.SearchStrategy[bytes]:
         wounded, st.sampled_from(CORPUS[reader]()), st.lists(WOUNDS, min_size=1, max_size=6)
     )
     return st.one_of(documents, documents, documents, st.binary(max_size=200))
-
-
-class HangError(AssertionError):
-    """It took longer than anybody waits."""
-
-
-@contextlib.contextmanager
-def hang_alarm() -> Iterator[None]:
-    """Raise `HangError` in here after `HANG_S` of this process's own time, wherever the code is. Main thread only.
-
-    Readers compute and wait for nothing, so that their time is the processor's: on the wall's clock a machine that is busy with other
-    things would make any of them hang. One that waits all the same is caught by the wall, after `STUCK_S`.
-    """
-
-    def ring(number: int, _frame: Any) -> None:
-        spent = f"{HANG_S} s of work" if number == signal.SIGPROF else f"{STUCK_S} s of waiting"
-        raise HangError(f"still at it after {spent}")
-
-    timers = ((signal.SIGPROF, signal.ITIMER_PROF, HANG_S), (signal.SIGALRM, signal.ITIMER_REAL, STUCK_S))
-    before = {number: signal.signal(number, ring) for number, *_ in timers}
-    for _, timer, limit_s in timers:
-        signal.setitimer(timer, limit_s)
-    try:
-        yield
-    finally:
-        for number, timer, _ in timers:
-            signal.setitimer(timer, 0)
-            signal.signal(number, before[number])
-
-
-class Deeds:
-    """What code does to the world while `watching`: files that it writes outside `allowed`, programs that it starts, addresses it calls.
-
-    One audit hook for the life of the process: Python takes none back.
-    """
-
-    def __init__(self, allowed: Path) -> None:
-        self.allowed = str(allowed)
-        self.found: list[str] = []
-        self.watching = False
-        sys.addaudithook(self._hook)
-
-    def _hook(self, event: str, arguments: tuple[Any, ...]) -> None:
-        if not self.watching:
-            return
-        if event == "open":
-            path, mode, flags = arguments
-            writes = (isinstance(mode, str) and any(c in mode for c in "wax+")) or (
-                isinstance(flags, int) and flags & 0o3
-            )
-            if writes and isinstance(path, str | bytes) and not self._is_allowed(path):
-                self.found.append(f"wrote {path!r}")
-        elif event in (
-            "os.rename",
-            "os.remove",
-            "os.mkdir",
-            "os.symlink",
-            "os.link",
-            "os.truncate",
-            "shutil.rmtree",
-        ):
-            if not self._is_allowed(arguments[0]):
-                self.found.append(f"{event} {arguments[0]!r}")
-        elif event in (
-            "subprocess.Popen",
-            "os.system",
-            "os.exec",
-            "os.posix_spawn",
-            "socket.connect",
-            "socket.bind",
-        ):
-            self.found.append(f"{event} {arguments!r}"[:200])
-
-    def _is_allowed(self, path: Any) -> bool:
-        text = path.decode(errors="replace") if isinstance(path, bytes) else str(path)
-        return text.startswith((self.allowed, "/dev/null"))

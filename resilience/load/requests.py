@@ -4,6 +4,7 @@ Templates: `{i}` is the number of the arrival, `{field}` a field of the data row
 """
 
 from dataclasses import dataclass, field
+from urllib.parse import urlsplit
 
 Row = dict[str, str]
 Pairs = tuple[tuple[str, str], ...]
@@ -175,3 +176,21 @@ REQUESTS: dict[str, type[Request]] = {
 def driver_name(request: Request) -> str:
     """The name of the driver that a request asks for."""
     return next(name for name, kind in REQUESTS.items() if type(request) is kind)
+
+
+def only_from_here(request: Request) -> bool:
+    """Whether what a request calls can be reached from this machine alone."""
+    if isinstance(request, SessionRequest):
+        return any(map(only_from_here, request.steps))
+    if isinstance(request, ScriptRequest):
+        return any(map(on_loopback, request.addresses.values()))
+    return on_loopback(request.dsn if isinstance(request, PostgresRequest) else request.url)
+
+
+def on_loopback(url: str) -> bool:
+    """Whether only this machine can reach an address."""
+    try:
+        host = urlsplit(url).hostname or ""
+    except ValueError:  # whoever sends it says what is wrong with it
+        return False
+    return host in {"localhost", "::1"} or host.startswith("127.")

@@ -5,7 +5,8 @@
     assert metrics.valid, metrics.validity.reasons
     assert metrics.overall.p99_ms < 300
 
-The load comes from worker processes, as in a plan's run; nothing of it runs on the caller's event loop but reading messages.
+The load comes from worker processes, as in a plan's run; nothing of it runs on the caller's event loop but reading messages. With
+`cluster="tcp://scheduler:8786"` they are those of a dask cluster, and schedule, counts and figures the same.
 """
 
 import asyncio
@@ -15,9 +16,10 @@ from time import monotonic_ns
 from typing import Any
 
 from resilience.load import schedule
+from resilience.load.cluster import ClusterEngine
 from resilience.load.engine import LoadEngine, OnMessage
 from resilience.load.model import Arrival, PhaseWindow, Shape, Stream, run_end_ns
-from resilience.load.requests import HttpRequest, Request
+from resilience.load.requests import HttpRequest, Request, only_from_here
 from resilience.metrics.gathered import CALLS_KEPT, Gathered
 from resilience.metrics.spike_metrics import SpikeLoadMetrics
 from resilience.metrics.validity import judge_validity
@@ -39,7 +41,8 @@ class SpikeLoadGenerator:
         timeout_s: float = 10.0,
         connections: int = 64,
         in_flight_cap: int = 10_000,
-        workers: int = 1,
+        workers: int | None = None,
+        cluster: str = "",
         arrival: Arrival = "uniform",
         seed: int = 0,
         record_calls: bool = False,
@@ -47,6 +50,8 @@ class SpikeLoadGenerator:
     ) -> None:
         """Say what to drive; a text is the URL of a GET. Times in seconds; see `Stream` for what they bound.
 
+        `cluster` is the address of a dask scheduler (extra `cluster`). `workers` are processes of this machine, 1 if nothing is
+        said, or the first so many of the cluster's workers, by their addresses, else all of them.
         With `record_calls` at most `calls_kept` rows are kept of a run, a uniform sample where there are more.
         """
         self._request = HttpRequest(url=request) if isinstance(request, str) else request
@@ -56,6 +61,7 @@ class SpikeLoadGenerator:
         self._connections = connections
         self._in_flight_cap = in_flight_cap
         self._workers = workers
+        self._cluster = cluster
         self._arrival: Arrival = arrival
         self._seed = seed
         self._record_calls = record_calls
@@ -67,7 +73,8 @@ class SpikeLoadGenerator:
         """Offer a shape and wait until everything has ended.
 
         Without `phases` there is one, "all", as long as the shape, and until the last WebSocket user has left. What is kept of the
-        run is bounded; `on_message` sees every message of the workers as it comes. Raises EngineError if the workers cannot be started.
+        run is bounded; `on_message` sees every message of the workers as it comes. Raises EngineError if the workers cannot be started;
+        one that is lost or late later on makes the metrics invalid, and is named there.
         """
         stream = Stream(
             name=self._name,
@@ -91,17 +98,31 @@ class SpikeLoadGenerator:
             if on_message is not None:
                 on_message(message)
 
-        async with LoadEngine(
-            [stream], windows, workers=self._workers, run_id=secrets.token_hex(4), on_message=take
-        ) as engine:
+        async with self._engine(stream, windows, take) as engine:
             await engine.prepare()
-            epoch_ns = monotonic_ns() + _LEAD_NS
+            epoch_ns = monotonic_ns() + (engine.lead_ns if isinstance(engine, ClusterEngine) else _LEAD_NS)
             gathered.begin(epoch_ns)
             await engine.start(epoch_ns)
             await engine.finish((end_ns + self._timeout_ns) / 1e9 + _MARGIN_S)
         scheduled = {self._name: schedule.counts_by_phase(stream, windows)}
         validity = judge_validity(gathered.table, scheduled, gathered.reports, windows)
         return SpikeLoadMetrics.of(self._name, windows, gathered, validity)
+
+    def _engine(
+        self, stream: Stream, windows: Sequence[PhaseWindow], take: OnMessage
+    ) -> LoadEngine | ClusterEngine:
+        run_id = secrets.token_hex(4)
+        if not self._cluster:
+            return LoadEngine([stream], windows, workers=self._workers or 1, run_id=run_id, on_message=take)
+        return ClusterEngine(
+            [stream],
+            windows,
+            address=self._cluster,
+            workers=self._workers or 0,
+            run_id=run_id,
+            on_message=take,
+            this_host=only_from_here(self._request),
+        )
 
     def run_blocking(
         self, shape: Shape, phases: Sequence[PhaseWindow] = (), *, on_message: OnMessage | None = None

@@ -10,13 +10,13 @@ import sys
 from datetime import UTC, datetime
 from importlib import metadata
 from typing import Any
-from urllib.parse import urlsplit
 
 import psutil
 
 from faults.redact import REDACTED, redact
 from resilience.lab.settings import lab_variables
 from resilience.lab.system import LAB_FACT, System
+from resilience.load.requests import on_loopback
 
 _PACKAGES = (
     "chaos-spike",
@@ -84,12 +84,6 @@ def _without_users(value: Any) -> Any:
         return value
     # Brackets before an @ would be taken for an IPv6 address by whoever reads the URL again.
     return str(redact(value)).replace(f"://{REDACTED}@", "://redacted@")
-
-
-def on_loopback(url: str) -> bool:
-    """Whether only this machine can reach an address."""
-    host = urlsplit(url).hostname or ""
-    return host in {"localhost", "::1"} or host.startswith("127.")
 
 
 def _version(package: str) -> str | None:

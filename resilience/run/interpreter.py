@@ -33,13 +33,14 @@ from faults.session import FaultSession
 from resilience.lab.system import Stack, StackError, System
 from resilience.load.cluster import ClusterEngine
 from resilience.load.engine import EngineError, LoadEngine
+from resilience.load.requests import on_loopback
 from resilience.load.stimulus_driver import StimulusError
 from resilience.plan import LoadedPlan, Operation
 from resilience.run.abort import AbortWatch
 from resilience.run.clock import now_ns, sleep_until
 from resilience.run.doubting import doubts_of
 from resilience.run.ending import Ending
-from resilience.run.environment import describe_environment, on_loopback
+from resilience.run.environment import describe_environment
 from resilience.run.faulting import blast_radius, nemesis_for
 from resilience.run.garbage import collecting
 from resilience.run.locating import with_pids_now

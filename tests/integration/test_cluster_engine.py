@@ -12,10 +12,11 @@ import pytest
 from cluster_world import SHIFTED, dask_cluster
 from test_load_processes import S, answering, judged, quotes
 
-from resilience.load import cluster, cluster_host, schedule
+from resilience.load import SpikeLoadGenerator, cluster, cluster_host, schedule
 from resilience.load.cluster import ClusterEngine
 from resilience.load.engine import EngineError, LoadEngine
 from resilience.load.model import PhaseWindow
+from resilience.load.shapes import constant
 from resilience.metrics.fold import LoadTable
 from resilience.metrics.histogram import RELATIVE_ERROR, Histogram
 
@@ -97,6 +98,35 @@ async def test_cluster_run_adds_up_to_what_a_local_run_is(two):
         # Corrected, the arrival was due when the schedule says, as well as that clock is known.
         assert least - 1e4 <= row[1] - epoch - due[row[0]] <= most + 1e4
     assert all(row[1] >= epoch - 50_000_000 for row in rows)
+
+
+async def test_spike_generator_takes_its_load_from_a_cluster(two):
+    """From Python as from a plan: one stripe each, the same schedule as from here, clocks measured, nothing left there."""
+    seen = []
+    async with answering() as port:
+        url = f"http://127.0.0.1:{port}/{{i}}"
+        common = {"deadline_s": 60, "timeout_s": 60, "arrival": "poisson", "seed": 5}
+        there = SpikeLoadGenerator(url, cluster=two.address, record_calls=True, **common)
+        metrics = await there.run(constant(150, 1), on_message=seen.append)
+        here = await SpikeLoadGenerator(url, **common).run(constant(150, 1))
+        first = await SpikeLoadGenerator(url, cluster=two.address, workers=1, **common).run(constant(50, 0.2))
+    assert metrics.overall.counts["offered"] == here.overall.counts["offered"] > 100
+    assert metrics.overall.counts["ok"] == metrics.overall.counts["good"] == metrics.overall.counts["offered"]
+    assert sorted(row[0] for row in metrics.calls) == list(range(metrics.overall.counts["offered"]))
+    assert {message["worker"] for message in of_kind(seen, "bins")} == {0, 1}
+    assert metrics.validity.conservation
+    clock = metrics.validity.clocks["1"]
+    least, most = (clock["ahead_ms"] + end for end in clock["error_ms"])
+    assert least <= AHEAD_NS / 1e6 <= most
+    assert list(first.validity.clocks) == ["0"]
+    assert not two.children()
+
+
+async def test_spike_generator_says_that_its_cluster_cannot_be_used(monkeypatch):
+    """An error of the engine, with the address; nothing was offered."""
+    monkeypatch.setattr(cluster, "_CONNECT_S", 0.5)
+    with pytest.raises(EngineError, match=r"no dask scheduler answers at tcp://127\.0\.0\.1:9"):
+        await SpikeLoadGenerator("http://127.0.0.1:1/", cluster="tcp://127.0.0.1:9").run(constant(10, 1))
 
 
 async def test_cluster_finds_the_clock_that_is_ahead_and_leaves_nothing(two):

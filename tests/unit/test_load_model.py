@@ -24,9 +24,11 @@ from resilience.load.requests import (
     REQUESTS,
     PostgresRequest,
     RedisRequest,
+    Request,
     ScriptRequest,
     SessionRequest,
     WebSocketRequest,
+    only_from_here,
 )
 
 HTTP = HttpRequest(
@@ -144,3 +146,25 @@ def test_shapes_other_forms():
     assert shapes.herd(500) == Herd(500, 0)
     assert shapes.replay([0.5, 0.25]) == Replay((250_000_000, 500_000_000))
     assert shapes.closed(20, think_s=1, duration_s=5) == Closed(20, 10**9, 0, 5 * 10**9)
+
+
+@pytest.mark.parametrize(
+    ("request_", "here"),
+    [
+        (HttpRequest(url="http://127.0.0.1:8080/{i}"), True),
+        (HttpRequest(url="http://localhost/"), True),
+        (HttpRequest(url="http://[::1]:80/"), True),
+        (HttpRequest(url="http://shop.example/127.0.0.1"), False),
+        (HttpRequest(url="http://[shop"), False),
+        (SessionRequest((HttpRequest(url="http://shop/a"), HttpRequest(url="http://127.0.0.1/b"))), True),
+        (SessionRequest((HttpRequest(url="http://shop/a"),)), False),
+        (PostgresRequest("postgresql://shop@127.0.0.1:5432/shop"), True),
+        (RedisRequest("redis://cache:6379/0", ("GET", "a")), False),
+        (WebSocketRequest(url="ws://127.0.0.1:1/"), True),
+        (ScriptRequest("users.py", addresses={"base": "http://127.0.0.1:1"}), True),
+        (ScriptRequest("users.py"), False),
+    ],
+)
+def test_request_that_only_this_machine_can_make_is_known(request_: Request, here: bool) -> None:
+    """Other machines of a cluster would all fail at it, and the system would be blamed."""
+    assert only_from_here(request_) is here

@@ -102,6 +102,7 @@ def test_each_container_fault_is_seen_healed_and_verified(
         "stopped",
         "restarted",
         "cut-off",
+        "again",
         "starved",
         "removed",
     }, said
@@ -117,7 +118,11 @@ def test_each_container_fault_is_seen_healed_and_verified(
     assert 0 in networks[3:]
     assert networks[-1] == 1
     gone = [e["process"] for e in events if e["kind"] == "resource" and e.get("gone")]
-    assert sorted(gone) == ["pricing", "pricing", "redis", "redis"]
+    assert sorted(gone) == ["gateway-2", "pricing", "pricing", "redis", "redis"]
+    # The engine published its admin port anew: it is followed all the same.
+    asked = [e for e in events if e["kind"] == "health" and e["instance"] == "gateway-2"]
+    assert asked[0]["live"] is True
+    assert asked[-1]["live"] is True
     before, during = cores_of(events, "gateway-1", "starved")
     assert during < min(before, 0.03), (before, during)
 

@@ -132,6 +132,14 @@ def test_engine_address_prefers_docker_host() -> None:
     assert engine_address({})
 
 
+def test_services_come_up_after_what_they_call() -> None:
+    """All of the file, in two steps: without the engine's healthchecks in between nothing else keeps the order."""
+    assert sorted((*creation.CALLED, *creation.CALLERS)) == sorted(SERVICES)
+    called = set(creation.CALLED)
+    assert not [name for name in called if set(SERVICES[name].get("depends_on", {})) & set(creation.CALLERS)]
+    assert set(SERVICES["gateway"]["depends_on"]) == called
+
+
 def test_container_trouble_tells_ended_from_unhealthy() -> None:
     """An ended container is said to have ended, even if its last check failed, too."""
     assert container().trouble is None

@@ -1,7 +1,9 @@
 """`compose up`, watched: until every container is healthy, or until one shows that it never will be.
 
-Compose itself waits on healthchecks, too, but says little when they fail. So its output is only kept for when it refuses,
-and the containers are asked themselves: one that ends, or that is unhealthy, ends the wait at once with its last log lines.
+What the gateways call comes first, then the gateways and who is before them. Compose itself would wait in between for the engine's
+healthchecks, but says little when they fail, and they run seldom: often ones would take cores from the system under test. So its output is
+only kept for when it refuses, and each container's own healthcheck is run here until it passes: twice five seconds less a start. One that ends,
+or that the engine finds unhealthy, ends the wait at once with its last log lines.
 
 Control ports (HAProxy, tap, each Toxiproxy) are free ports of 127.0.0.1 chosen here, so that they stay the same when a
 container restarts; a variable fixes one. Where somebody takes a chosen port first, all is tried again with others.
@@ -18,8 +20,8 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
@@ -32,9 +34,25 @@ PORT_PREFIX = "CHAOS_SPIKE_PORT_"
 TIMEOUT_VARIABLE = "CHAOS_SPIKE_COMPOSE_TIMEOUT_S"
 _PORTS = ("GATEWAY", "TAP", "TOXIPROXY_PRICING", "TOXIPROXY_DB", "TOXIPROXY_CACHE")
 _TIMEOUT_S = 120.0
-_POLL_S = 0.5
+_POLL_S = 0.25
+CALLED = (
+    *("pricing", "postgres", "redis"),
+    *("toxiproxy-pricing", "toxiproxy-db", "toxiproxy-cache"),
+    "tap",
+)
+CALLERS = ("gateway", "haproxy")
+"""The services of the compose file, in the order in which they come up."""
 _TRIES = 3
 _TAKEN = ("port is already allocated", "address already in use", "ports are not available")
+
+
+@dataclass(slots=True)
+class _Wait:
+    """How long it may take, until when that is, and whose healthchecks have passed."""
+
+    limit_s: float
+    deadline: float
+    passed: set[str] = field(default_factory=set)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,22 +73,33 @@ class Creation:
             _check_fixed(name, port)
         for attempt in range(1, _TRIES + 1):
             ports = {PORT_PREFIX + name: fixed.get(name) or str(free_port()) for name in _PORTS}
-            with tempfile.TemporaryFile() as said:
-                if await self._watched(await self._start({**environ, **ports}, said), limit_s) == 0:
-                    return
-                said.seek(0)
-                text = said.read().decode(errors="replace").strip()
+            text = await self._bring_up({**environ, **ports}, limit_s)
+            if text is None:
+                return
             taken = any(words in text.lower() for words in _TAKEN)
             if not taken or attempt == _TRIES:
                 raise StackError(_explain(self.compose, text, taken=taken))
             await asyncio.to_thread(self.engine.remove_project, self.project)
 
-    async def _start(self, environ: Mapping[str, str], said: IO[bytes]) -> asyncio.subprocess.Process:
+    async def _bring_up(self, environ: Mapping[str, str], limit_s: float) -> str | None:
+        """Create all of it; `None` once it is healthy, or what compose said where it refused."""
+        wait = _Wait(limit_s, time.monotonic() + limit_s)
+        for services in (CALLED, CALLERS):
+            with tempfile.TemporaryFile() as said:
+                if await self._watched(await self._start(environ, services, said), wait) != 0:
+                    said.seek(0)
+                    return said.read().decode(errors="replace").strip()
+        return None
+
+    async def _start(
+        self, environ: Mapping[str, str], services: Sequence[str], said: IO[bytes]
+    ) -> asyncio.subprocess.Process:
         files = [word for file in self.files for word in ("-f", str(file))]
-        words = [*self.compose.words, *files, "-p", self.project]
-        words += ["up", "-d", "--no-build", "--scale", f"gateway={self.gateways}"]
+        words = [*self.compose.words, *files, "-p", self.project, "up", "-d", "--no-build", "--no-deps"]
+        words += ["--scale", f"gateway={self.gateways}"] if "gateway" in services else []
         return await asyncio.create_subprocess_exec(
             *words,
+            *services,
             stdin=asyncio.subprocess.DEVNULL,
             stdout=said,
             stderr=said,
@@ -79,24 +108,24 @@ class Creation:
             preexec_fn=_die_with_parent(),
         )
 
-    async def _watched(self, process: asyncio.subprocess.Process, limit_s: float) -> int:
-        """Wait for compose to end and for every container to be healthy; its exit status."""
-        deadline = time.monotonic() + limit_s
+    async def _watched(self, process: asyncio.subprocess.Process, wait: _Wait) -> int:
+        """Wait for compose to end and for every container that there is to be healthy; its exit status."""
         try:
             while True:
+                over = process.returncode is not None  # before we look: what it creates last is to be seen
                 containers = await asyncio.to_thread(self.engine.containers, self.project)
                 for container in containers:
                     if trouble := container.trouble:
                         raise StackError(await asyncio.to_thread(self._why, container, trouble))
                 if process.returncode:
                     return process.returncode
-                late = [each for each in containers if not each.serves]
-                if process.returncode == 0 and containers and not late:
+                late = await self._late(containers, wait.passed)
+                if over and containers and not late:
                     return 0
-                if time.monotonic() > deadline:
+                if time.monotonic() > wait.deadline:
                     if not late:
-                        raise StackError(f"{self.compose} did not create the lab within {limit_s:g} s")
-                    trouble = f"was not healthy within {limit_s:g} s"
+                        raise StackError(f"{self.compose} did not create the lab within {wait.limit_s:g} s")
+                    trouble = f"was not healthy within {wait.limit_s:g} s"
                     raise StackError(await asyncio.to_thread(self._why, late[0], trouble))
                 await asyncio.sleep(_POLL_S)
         finally:
@@ -105,6 +134,14 @@ class Creation:
                 with contextlib.suppress(ProcessLookupError):
                     os.killpg(process.pid, signal.SIGKILL)
                 await process.wait()
+
+    async def _late(self, containers: Sequence[Container], passed: set[str]) -> list[Container]:
+        """Those that do not serve yet: the engine has not found so, and neither has their healthcheck when it was run here."""
+        asked = [each for each in containers if each.state == "running" and not each.serves]
+        asked = [each for each in asked if each.id not in passed]
+        found = await asyncio.gather(*(asyncio.to_thread(self.engine.check_passes, each) for each in asked))
+        passed |= {each.id for each, passes in zip(asked, found, strict=True) if passes}
+        return [each for each in containers if not each.serves and each.id not in passed]
 
     def _why(self, container: Container, trouble: str) -> str:
         """What is wrong with a container, its last log lines, and what to do."""

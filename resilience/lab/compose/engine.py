@@ -178,6 +178,14 @@ class Engine:
                     found.append(_container(self._api.inspect_container(row["Id"])))
         return tuple(sorted(found, key=lambda each: (each.service, each.number)))
 
+    def port_now(self, container_id: str, port: str) -> int | None:
+        """Where a container's port, such as "9000/tcp", is published on this host now; `None` where it is not."""
+        with _told(f"the container {container_id[:12]} cannot be looked at"):
+            try:
+                return _container(self._api.inspect_container(container_id)).ports.get(port)
+            except NotFound:
+                return None
+
     def tail(self, container: Container, lines: int = 12) -> str:
         """The last lines that it logged."""
         try:
@@ -192,6 +200,20 @@ class Engine:
         except (DockerException, requests.RequestException):
             return ""
         return str(checks[-1].get("Output", "")).strip() if checks else ""
+
+    def check_passes(self, container: Container) -> bool:
+        """Run its healthcheck now, besides the engine; whether it passes. One that has none passes where it runs."""
+        try:
+            facts = self._api.inspect_container(container.id)
+            kind, *words = (facts["Config"].get("Healthcheck") or {}).get("Test") or ["NONE"]
+            if kind == "NONE":
+                return bool(facts["State"]["Running"])
+            command = words if kind == "CMD" else ["/bin/sh", "-c", *words]
+            job = self._api.exec_create(container.id, command)
+            self._api.exec_start(job["Id"])
+            return int(self._api.exec_inspect(job["Id"])["ExitCode"]) == 0
+        except (DockerException, requests.RequestException):
+            return False  # it has not begun, or has just ended, which its state will say
 
     def output(self, container: Container, command: Sequence[str]) -> str:
         """What a short command prints inside of it; empty if it cannot be run."""

@@ -22,7 +22,9 @@ from resilience.lab.probing import probing_session, read_json
 from resilience.lab.system import ContainerPoint, Instance, ProxyPoint, StackError
 
 DEPENDENCIES = ("pricing", "db", "cache")
-_FAULTABLE = ("gateway", "pricing", "postgres", "redis", "haproxy")
+GATEWAY = "gateway"
+ADMIN_PORT = "9000/tcp"
+_FAULTABLE = (GATEWAY, "pricing", "postgres", "redis", "haproxy")
 # A reading is bracketed by two of ours; beyond that, clocks that are the same cannot differ.
 _CLOCK_SLACK_NS = 20_000_000
 # How each service tells its version.
@@ -101,19 +103,25 @@ def container_points(engine: str, containers: tuple[Container, ...]) -> dict[str
         name: ContainerPoint(name, engine, each.id)
         for each in containers
         if each.service in _FAULTABLE
-        for name in [f"gateway-{each.number}" if each.service == "gateway" else each.service]
+        for name in [f"gateway-{each.number}" if each.service == GATEWAY else each.service]
     }
 
 
-async def gateways(containers: tuple[Container, ...]) -> tuple[Instance, ...]:
-    """Every replica, under the name and the boot that it tells itself; both as compose numbers it while it is silent."""
-    replicas = [each for each in containers if each.service == "gateway" and "9000/tcp" in each.ports]
+async def gateways(containers: tuple[Container, ...], doors: Mapping[str, str]) -> tuple[Instance, ...]:
+    """Every replica, under the name and the boot that it tells itself; both as compose numbers it while it is silent.
+
+    `doors` are the addresses of the admin ports that stay the same; one without is named by where it is published now.
+    """
+    replicas = [
+        (each, doors.get(each.id) or f"http://{LOOPBACK}:{each.ports[ADMIN_PORT]}")
+        for each in containers
+        if each.service == GATEWAY and ADMIN_PORT in each.ports
+    ]
     async with probing_session() as session:
-        return tuple(await asyncio.gather(*(_gateway(session, each) for each in replicas)))
+        return tuple(await asyncio.gather(*(_gateway(session, *each) for each in replicas)))
 
 
-async def _gateway(session: aiohttp.ClientSession, replica: Container) -> Instance:
-    admin_url = f"http://{LOOPBACK}:{replica.ports['9000/tcp']}"
+async def _gateway(session: aiohttp.ClientSession, replica: Container, admin_url: str) -> Instance:
     answer = await read_json(session, f"{admin_url}/breakers") or {}
     return Instance(
         service="gateway",

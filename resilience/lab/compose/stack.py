@@ -24,6 +24,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -35,10 +36,13 @@ from resilience.lab.breakers.registry import breaker_spec, check_breaker
 from resilience.lab.broken import NEVER_SCALES, broken_from
 from resilience.lab.compose.command import ComposeCommand, find_compose
 from resilience.lab.compose.creation import Creation
+from resilience.lab.compose.doors import Doors
 from resilience.lab.compose.engine import Container, Engine
 from resilience.lab.compose.images import OWN_PROXY_FILE, compose_folder, own_proxy, provide_images
 from resilience.lab.compose.journal import Project, forget_project, sweep_projects, write_project
 from resilience.lab.compose.reading import (
+    ADMIN_PORT,
+    GATEWAY,
     addresses,
     check_clock,
     container_points,
@@ -81,6 +85,7 @@ class ComposeStack:
         self._engine: Engine | None = None
         self._project: str | None = None
         self._scaling: Scaling | None = None
+        self._doors: Doors | None = None
         self._password = ""
 
     def describe(self) -> str:
@@ -153,9 +158,12 @@ class ComposeStack:
         engine, self._engine = self._engine, None
         project, self._project = self._project, None
         scaling, self._scaling = self._scaling, None
+        doors, self._doors = self._doors, None
         if scaling is not None:
             # Before the gateways: it would start others in their place.
             await scaling.stop()
+        if doors is not None:
+            await doors.close()
         if engine is None:
             return
         try:
@@ -169,7 +177,8 @@ class ComposeStack:
         """The gateways as they are now, replicas added and restarted ones included."""
         if self._engine is None or self._project is None:
             return ()
-        return await gateways(await asyncio.to_thread(self._engine.containers, self._project))
+        containers = await asyncio.to_thread(self._engine.containers, self._project)
+        return await gateways(containers, self._doors.urls if self._doors else {})
 
     def _variables(self, project: str) -> dict[str, str]:
         """What the compose file wants to know, ports excepted."""
@@ -185,7 +194,9 @@ class ComposeStack:
     async def _system(self, engine: Engine, compose: ComposeCommand, project: str) -> System:
         containers = await asyncio.to_thread(engine.containers, project)
         points = await proxy_points(engine.address, containers)
-        instances = await gateways(containers)
+        doors = self._doors = Doors(partial(engine.port_now, port=ADMIN_PORT))
+        await doors.open(each.id for each in containers if each.service == GATEWAY)
+        instances = await gateways(containers, doors.urls)
         await check_clock(instances)
         base_url = published(containers, "haproxy", "8080/tcp")
         await self._routed(base_url, {each.name for each in instances})

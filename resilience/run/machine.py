@@ -19,7 +19,6 @@ import itertools
 import os
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable
-from pathlib import Path
 from typing import Any
 
 import psutil
@@ -126,17 +125,21 @@ def _waited_s(processes: Iterable[psutil.Process], queued: dict[str, int]) -> fl
     """
     waited_ns, seen = 0, {}
     for process in processes:
+        # No pathlib here: it interns each part of each path, and after some minutes of new numbers each second the interpreter's table
+        # of such words has doubled, by a megabyte.
+        tasks = f"/proc/{process.pid}/task"
         try:
-            threads = list(Path(f"/proc/{process.pid}/task").iterdir())
+            threads = os.listdir(tasks)  # noqa: PTH208 - see above
         except OSError:
             continue
         for thread in threads:
             try:
-                now_ns = int((thread / "schedstat").read_text().split()[1])
+                with open(f"{tasks}/{thread}/schedstat", encoding="ascii") as file:  # noqa: PTH123 - see above
+                    now_ns = int(file.read().split()[1])
             except (OSError, IndexError, ValueError):
                 continue
-            waited_ns += max(0, now_ns - queued.get(thread.name, now_ns))
-            seen[thread.name] = now_ns
+            waited_ns += max(0, now_ns - queued.get(thread, now_ns))
+            seen[thread] = now_ns
     queued.clear()
     queued.update(seen)
     return waited_ns / 1e9 if seen else None

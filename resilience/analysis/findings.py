@@ -199,6 +199,7 @@ def _history(
         wire=reader.wire(breaker.observe.wire) if breaker.observe.wire else (),
         transitions=evidence.events.get("breaker.transition", ()),
         polls=evidence.events.get("breaker.state", ()),
+        totals=evidence.events.get("breaker.total", ()),
         faults=[
             Fault(
                 fault.fault_id,

@@ -69,7 +69,7 @@ _KEYS: Final[Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]]] = {
     "arrival": (("breaker", "instance", "id", "at"), ("done", "boot", "failed")),
     "transition": (("breaker", "instance", "from", "to", "at"), ("boot", "seq", "manual", "source")),
     "state": (("breaker", "instance", "state", "at"), ("boot", "failures", "source")),
-    "counter": (("breaker", "instance", "name", "value", "at"), ("boot", "source")),
+    "counter": (("breaker", "instance", "name", "value", "at"), ("boot", "source", "others")),
     "fault": (("name", "on"), ("off",)),
     "boot": (("instance", "at"), ("boot",)),
     "gap": (("source",), ("at", "lost", "breaker", "instance")),
@@ -270,6 +270,7 @@ def _counter(f: _Fields) -> Counter:
         f.time("at"),
         f.identity("boot"),
         f.text_or_none("source") or "metrics",
+        f.flag("others") or False,
     )
 
 

@@ -92,7 +92,10 @@ class State:
 
 @dataclass(frozen=True, slots=True)
 class Counter:
-    """A total that was read from outside at some instant of `at`; `name` is one of COUNTERS."""
+    """A total that was read from outside at some instant of `at`; `name` is one of COUNTERS.
+
+    `others`: it may count calls as well of which this history does not tell (attempts of a retry around the breaker, other callers).
+    """
 
     breaker: str
     instance: str | None
@@ -101,6 +104,7 @@ class Counter:
     at: Interval
     boot: str | None = None
     source: str = "metrics"
+    others: bool = False
 
 
 @dataclass(frozen=True, slots=True)

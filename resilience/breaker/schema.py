@@ -56,7 +56,7 @@ def history_schema() -> dict[str, Any]:
                 "value": {"type": "integer", "minimum": 0},
                 "at": _TIME,
             },
-            {"boot": _BOOT, "source": _NAME_OR_NULL},
+            {"boot": _BOOT, "source": _NAME_OR_NULL, "others": _FLAG},
         ),
         "fault": ({"name": _NAME, "on": _TIME}, {"off": _TIME_OR_NULL}),
         "boot": ({"instance": _NAME, "at": _TIME}, {"boot": _BOOT}),

@@ -29,7 +29,17 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, TypeAlias
 
-from resilience.breaker.observation import Arrival, Call, Fault, Gap, Interval, Observation, State, Transition
+from resilience.breaker.observation import (
+    Arrival,
+    Call,
+    Counter,
+    Fault,
+    Gap,
+    Interval,
+    Observation,
+    State,
+    Transition,
+)
 from resilience.load.identity import DEFAULT, call_id
 
 _CLOSE_LAG_NS: Final = 30_000_000
@@ -52,6 +62,7 @@ def from_record(
     wire: Iterable[Line] = (),
     transitions: Iterable[Line] = (),
     polls: Iterable[Line] = (),
+    totals: Iterable[Line] = (),
     faults: Sequence[Fault] = (),
     gaps: Iterable[Line] = (),
     timeout_ns: int | None = None,
@@ -61,8 +72,8 @@ def from_record(
     """The history of one breaker.
 
     `calls` are the load workers' "call" messages, `wire` the tap's records of the proxy that the breaker stands
-    before, `transitions` and `polls` the lines "breaker.transition" and "breaker.state" (lines about other breakers are
-    left out), `gaps` the lines "gap". `timeout_ns` is the breaker's per-call time-out: an answer without arrival that
+    before, `transitions`, `polls` and `totals` the lines "breaker.transition", "breaker.state" and "breaker.total" (lines about other
+    breakers are left out), `gaps` the lines "gap". `timeout_ns` is the breaker's per-call time-out: an answer without arrival that
     took as long proves no rejection. `correlate` is the header by which the tap knows calls. `errors` says by how much
     the callers' stamps may be ahead of the record's clock: call i was made by caller i mod len(errors). Raises KeyError or ValueError on lines that break the record's format.
     """
@@ -100,9 +111,24 @@ def from_record(
         for line in polls
         if line.get("breaker") == breaker
     )
+    history.extend(_total(line) for line in totals if line.get("breaker") == breaker)
     history.extend(faults)
-    history.extend(_gap(line) for line in gaps)
+    # A total says later what it would have said: a reading that failed has cost no evidence.
+    history.extend(_gap(line) for line in gaps if line.get("source") != "totals")
     return history
+
+
+def _total(line: Line) -> Counter:
+    return Counter(
+        line["breaker"],
+        line["instance"],
+        line["name"],
+        int(line["value"]),
+        _interval(line["at"]),
+        line.get("boot"),
+        source=line.get("source", "metrics"),
+        others=bool(line.get("others")),
+    )
 
 
 def _trying(told: Sequence[Transition], faults: Sequence[Fault]) -> dict[Any, list[Interval]]:

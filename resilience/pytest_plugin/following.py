@@ -107,6 +107,7 @@ class TargetBreaker:
             wire=[line for line in lines if line["kind"] == "wire"],
             transitions=[line for line in lines if line["kind"] == "breaker.transition"],
             polls=[line for line in lines if line["kind"] == "breaker.state"],
+            totals=[line for line in lines if line["kind"] == "breaker.total"],
             faults=list(faults),
             gaps=[g for g in lines if g["kind"] == "gap" and g.get("proxy") in {None, *proxies}],
             timeout_ns=self.spec.timeout_ns,

@@ -25,6 +25,10 @@ def _whole(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
 
 
+def _flag(value: Any) -> bool:
+    return isinstance(value, bool)
+
+
 def _number(value: Any) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
@@ -93,6 +97,16 @@ _EVENTS: Final[Mapping[str, tuple[Shape, Shape]]] = {
     "breaker.state": (
         {"breaker": _text, "instance": _or_none(_text), "state": _text},
         {"at": _time, "boot": _or_none(_text), "source": _text},
+    ),
+    "breaker.total": (
+        {
+            "breaker": _text,
+            "instance": _or_none(_text),
+            "name": _text,
+            "value": _whole,
+            "at": _time,
+        },
+        {"boot": _or_none(_text), "source": _text, "others": _flag},
     ),
     "resource": (
         {"service": _text, "pid": _whole, "at": _interval},

@@ -2,7 +2,7 @@
 
 Recorded from running processes: opossum 9.0.0 with opossum-prometheus 0.3.0 on node 20 (`opossum-9.0.0.json`: closed, open, half-open, open,
 half-open, closed); Spring Boot 3.2.5 with resilience4j-spring-boot3 2.2.0 (`resilience4j-2.2.0.json`: the same life under an event
-buffer of twelve). Envoy's statistics are written after its documentation; nothing here has met an Envoy.
+buffer of twelve; `resilience4j-2.2.0-totals.json`: another life, with what callers were answered until each reading). Envoy's statistics are written after its documentation; nothing here has met an Envoy.
 """
 
 from __future__ import annotations
@@ -22,13 +22,14 @@ from resilience.breaker.observers.opossum import OpossumStates, opossum_events
 from resilience.breaker.observers.polling import Line, Subject
 from resilience.breaker.observers.prometheus import MetricsReader, samples
 from resilience.breaker.observers.registry import REMOTE
-from resilience.breaker.observers.resilience4j import ActuatorEvents, ActuatorStates
+from resilience.breaker.observers.resilience4j import ActuatorEvents, ActuatorStates, ActuatorTotal
 from resilience.breaker.observers.rings import Ring
 from resilience.plan.schema.breakers import REMOTE_KEYS
 
 DATA = Path(__file__).parents[1] / "data" / "observers"
 OPOSSUM = json.loads((DATA / "opossum-9.0.0.json").read_text())
 RESILIENCE4J = json.loads((DATA / "resilience4j-2.2.0.json").read_text())
+TOTALLED = json.loads((DATA / "resilience4j-2.2.0-totals.json").read_text())
 PRICING = Subject("pricing", "pricing", "i1")
 MS = 1_000_000
 LIFE = ["closed", "open", "half_open", "open", "half_open", "closed"]
@@ -93,7 +94,27 @@ def test_opossum_counters_tell_transitions_between_readings() -> None:
     lines = read_all(MetricsReader(PRICING), [reading["metrics"] for reading in OPOSSUM["readings"]])
     assert changes(lines) == steps(LIFE)
     assert not [line for line in lines if line["kind"] == "gap"]
-    assert lines[0]["at"] == [0, 101 * MS]
+    assert next(line for line in lines if "to" in line)["at"] == [0, 101 * MS]
+
+
+def counted(lines: list[Line]) -> list[dict[str, int]]:
+    """Totals reading by reading, by name."""
+    found: dict[int, dict[str, int]] = {}
+    for line in lines:
+        if line["kind"] == "breaker.total":
+            found.setdefault(line["at"][0], {})[line["name"]] = line["value"]
+    return list(found.values())
+
+
+def test_opossum_counters_tell_totals_of_calls() -> None:
+    """Its exporter shows what became of calls, and how often it opened: rejected, failed and successful ones make up all that were made."""
+    pages = [reading["metrics"] for reading in OPOSSUM["readings"]]
+    told = counted(read_all(MetricsReader(PRICING), pages))
+    assert told[0] == {"succeeded": 2}
+    assert [each.get("opened", 0) for each in told] == [0, 1, 1, 2, 2, 2]
+    fired = [next(s.value for s in samples(page) if s.labels.get("event") == "fire") for page in pages]
+    assert fired == [sum(each.get(name, 0) for name in ("succeeded", "failed", "rejected")) for each in told]
+    assert told[-1] == {"succeeded": 3, "failed": 4, "rejected": 2, "opened": 2}
 
 
 def test_opossum_counters_of_unknown_order_are_a_gap() -> None:
@@ -103,7 +124,8 @@ def test_opossum_counters_of_unknown_order_are_a_gap() -> None:
     lines = read_all(
         reader, [page.format(o=0, h=0, c=0), page.format(o=3, h=3, c=2), page.format(o=1, h=1, c=1)]
     )
-    assert [line["kind"] for line in lines] == ["gap", "gap"]
+    assert [line["kind"] for line in lines if line["kind"] != "breaker.total"] == ["gap", "gap"]
+    assert [total["opened"] for total in counted(lines)] == [0, 3, 1]
 
 
 # -------------------------------------------------------------------------------------------------- resilience4j
@@ -149,6 +171,34 @@ def test_actuator_without_the_breaker_is_no_answer() -> None:
         )
 
 
+def test_actuator_metrics_page_tells_what_callers_were_answered() -> None:
+    """Calls by kind, and those not permitted, are the totals of what a real application's callers saw, reading by reading."""
+    lines = read_all(MetricsReader(PRICING), [reading["prometheus"] for reading in TOTALLED["readings"]])
+    assert counted(lines) == [reading["made"] for reading in TOTALLED["readings"]]
+    assert all(
+        line["others"] and line["source"] == "metrics" for line in lines if line["kind"] == "breaker.total"
+    )
+
+
+@pytest.mark.parametrize("name", ["succeeded", "failed", "rejected"])
+def test_actuator_totals_tell_what_callers_were_answered(name: str) -> None:
+    """The same of `/actuator/metrics`, which needs no Prometheus."""
+    texts = [json.dumps(reading["totals"][name]) for reading in TOTALLED["readings"]]
+    lines = read_all(ActuatorTotal(PRICING, name), texts)
+    assert [(line["name"], line["value"]) for line in lines] == [
+        (name, reading["made"][name]) for reading in TOTALLED["readings"]
+    ]
+
+
+@pytest.mark.parametrize(
+    "text", ['{"measurements": []}', '{"measurements": [{"statistic": "COUNT", "value": 0.5}]}', "{}"]
+)
+def test_actuator_total_that_is_none_is_no_answer(text: str) -> None:
+    """Nothing is counted that was not told."""
+    with pytest.raises((KeyError, ValueError)):
+        list(ActuatorTotal(PRICING, "failed").read(text, (0, 1)))
+
+
 # -------------------------------------------------------------------------------------------------------- others
 
 
@@ -184,7 +234,8 @@ def test_envoy_figures_are_marked_as_another_automaton(form: str) -> None:
     text = "".join(f"{name}: {value}\n" for name, value in stats.items())
     if form == "json":
         text = json.dumps({"stats": [{"name": name, "value": value} for name, value in stats.items()]})
-    (line,) = OutlierReader(PRICING).read(text, (1, 2))
+    line, total = OutlierReader(PRICING).read(text, (1, 2))
+    assert (total["kind"], total["name"], total["value"]) == ("breaker.total", "opened", 4)
     assert line["kind"] == "outlier"
     assert line["automaton"] == "envoy outlier detection"
     assert (line["ejections_active"], line["ejections_enforced_total"]) == (1, 4)

@@ -1,7 +1,8 @@
 """Envoy's outlier detection, from its statistics: how many hosts of a cluster are ejected, and how often that has happened.
 
 This is a different automaton, and is marked so: it has no half-open, ejects hosts rather than calls, and its back-off grows with the
-number of ejections. Its lines are of a kind of their own ("outlier"), which reports show and no breaker rule is applied to.
+number of ejections. Its lines are of a kind of their own ("outlier"), which reports show and no rule about states is applied to. How often
+a host was ejected is told as a total of openings as well: a budget of them (R19) holds for any automaton.
 
     GET /stats?filter=outlier_detection        cluster.pricing.outlier_detection.ejections_active: 1
 """
@@ -12,7 +13,7 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-from resilience.breaker.observers.polling import Line, Subject
+from resilience.breaker.observers.polling import Line, Subject, total_line
 
 OBSERVER: Final = "envoy"
 _FIGURES: Final = ("ejections_active", "ejections_enforced_total", "ejections_overflow")
@@ -41,6 +42,8 @@ class OutlierReader:
             "source": "poll",
             "observer": OBSERVER,
         }
+        if (ejected := figures.get("ejections_enforced_total")) is not None:
+            yield total_line(self._subject, "opened", ejected, at, OBSERVER)
 
     def forget(self) -> None:
         """Each reading stands for itself."""

@@ -120,6 +120,22 @@ def transition_line(subject: Subject, before: str, after: str, at: tuple[int, in
     }
 
 
+def total_line(subject: Subject, name: str, value: int, at: tuple[int, int], observer: str) -> Line:
+    """A total that was read; `name` is one of the history format's, and whose calls it counts beside ours nobody knows."""
+    return {
+        "kind": "breaker.total",
+        "breaker": subject.breaker,
+        "instance": subject.instance,
+        "boot": None,
+        "name": name,
+        "value": value,
+        "at": list(at),
+        "source": "metrics",
+        "observer": observer,
+        "others": True,
+    }
+
+
 def gap_line(subject: Subject, at: tuple[int, int], observer: str) -> Line:
     """Events were lost, nobody knows how many."""
     return {

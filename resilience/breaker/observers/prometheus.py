@@ -3,7 +3,13 @@
     resilience4j_circuitbreaker_state{name="pricing",state="open"} 1.0      one of the states is 1
     circuit{name="pricing",event="open"} 3                                  transitions so far, one counter each
 
-Counters tell how often, not when or in which order: the changes between two readings are told only where exactly one order is
+and the totals of calls beside them, by what became of them:
+
+    resilience4j_circuitbreaker_calls_seconds_count{name="pricing",kind="failed"} 7.0      also successful
+    resilience4j_circuitbreaker_not_permitted_calls_total{name="pricing"} 12.0
+    circuit{name="pricing",event="reject"} 12                                              also success and failure
+
+Counters of transitions tell how often, not when or in which order: the changes between two readings are told only where exactly one order is
 possible (the states form one line), else they are a gap. A counter that went back began anew: a restart. opossum's exporter counts only
 events that somebody listened to when it was made, so `halfOpen` may be missing: then an open breaker is taken to have passed
 through half-open, unseen, before it opened again or closed.
@@ -12,18 +18,36 @@ through half-open, unseen, before it opened again or closed.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
 from resilience.breaker.observers.base import state_name
-from resilience.breaker.observers.polling import Line, Subject, gap_line, state_line, transition_line
+from resilience.breaker.observers.polling import (
+    Line,
+    Subject,
+    gap_line,
+    state_line,
+    total_line,
+    transition_line,
+)
 
 OBSERVER: Final = "prometheus"
 _SAMPLE: Final = re.compile(r"([a-zA-Z_:][a-zA-Z0-9_:]*)(?:\{(.*)\})?\s+(\S+)(?:\s+-?\d+)?\s*")
 _LABEL: Final = re.compile(r'([a-zA-Z_][a-zA-Z0-9_]*)="((?:[^"\\]|\\.)*)"')
 _STATE_METRIC: Final = "resilience4j_circuitbreaker_state"
 _OPOSSUM_METRICS: Final = ("circuit", "circuit_total", "circuit_breaker_counter")
+_CALLS: Final = frozenset(
+    {"resilience4j_circuitbreaker_calls_seconds_count", "resilience4j_circuitbreaker_calls_total"}
+)
+_TURNED_AWAY: Final = frozenset({"resilience4j_circuitbreaker_not_permitted_calls_total"})
+_KINDS: Final[Mapping[str, str]] = {"successful": "succeeded", "failed": "failed"}
+_OPOSSUM_TOTALS: Final[Mapping[str, str]] = {
+    "open": "opened",
+    "reject": "rejected",
+    "success": "succeeded",
+    "failure": "failed",
+}
 _OPOSSUM_STATES: Final[Mapping[str, str]] = {"open": "open", "halfOpen": "half_open", "close": "closed"}
 
 
@@ -52,6 +76,22 @@ def samples(text: str) -> Iterator[Sample]:
             continue
 
 
+def totals(own: Iterable[Sample]) -> dict[str, int]:
+    """What a breaker's own samples count, by the names of the history format; samples that differ in other labels are summed."""
+    found: dict[str, int] = {}
+    for sample in own:
+        if sample.metric in _CALLS:
+            name = _KINDS.get(sample.labels.get("kind", ""))
+        elif sample.metric in _TURNED_AWAY:
+            name = "rejected"
+        else:
+            name = _OPOSSUM_TOTALS.get(sample.labels.get("event", ""))
+            name = name if sample.metric in _OPOSSUM_METRICS else None
+        if name is not None and sample.value.is_integer():
+            found[name] = found.get(name, 0) + int(sample.value)
+    return found
+
+
 class MetricsReader:
     """Reads whichever of the known metrics a page has for the breaker; ValueError where it has none."""
 
@@ -62,7 +102,7 @@ class MetricsReader:
         self._read_ns = 0
 
     def read(self, text: str, at: tuple[int, int]) -> Iterator[Line]:
-        """States (gauges) or transitions (counters) of the breaker."""
+        """States (gauges) or transitions (counters) of the breaker, and totals of its calls."""
         own = [s for s in samples(text) if s.labels.get("name") == self._subject.name]
         active = [s.labels["state"] for s in own if s.metric == _STATE_METRIC and s.value == 1]
         counts = {
@@ -76,6 +116,8 @@ class MetricsReader:
             yield from self._changes(counts, at)
         else:
             raise ValueError(f"no metric of a breaker called {self._subject.name!r}")
+        for name, value in totals(own).items():
+            yield total_line(self._subject, name, value, at, OBSERVER)
 
     def forget(self) -> None:
         """Counters go on meanwhile: they are compared all the same."""

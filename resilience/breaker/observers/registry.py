@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final, Protocol
 
 from resilience.breaker.observers.base import Emit
@@ -16,7 +17,7 @@ from resilience.breaker.observers.mapped import Fields, MappedEvents, MappedStat
 from resilience.breaker.observers.opossum import OpossumStates, opossum_events
 from resilience.breaker.observers.polling import PolledObserver, Reader, Subject
 from resilience.breaker.observers.prometheus import MetricsReader
-from resilience.breaker.observers.resilience4j import ActuatorEvents, ActuatorStates
+from resilience.breaker.observers.resilience4j import TOTALS, ActuatorEvents, ActuatorStates, ActuatorTotal
 from resilience.breaker.observers.streaming import StreamObserver
 
 
@@ -50,12 +51,20 @@ class Request:
 Make = Callable[[Request], tuple[Observer, ...]]
 
 
-def _polled(reads: str, reader: Callable[[Subject], Reader], path: str = "") -> Make:
+_TOTALS_S: Final = 1.0
+"""Totals are asked for no more often: each is a request of its own, and none is lost with a reading."""
+
+
+def _polled(reads: str, reader: Callable[[Subject], Reader], path: str = "", *, least_s: float = 0.0) -> Make:
     def make(request: Request) -> tuple[Observer, ...]:
         url = request.address.rstrip("/") + path.replace("{name}", request.subject.name)
         return (
             PolledObserver(
-                reads, url, request.subject, reader(request.subject), interval_s=request.interval_s
+                reads,
+                url,
+                request.subject,
+                reader(request.subject),
+                interval_s=max(request.interval_s, least_s),
             ),
         )
 
@@ -83,6 +92,10 @@ REMOTE: Final[Mapping[str, Make]] = {
     "actuator": _both(
         _polled("events", ActuatorEvents, "/circuitbreakerevents/{name}"),
         _polled("poll", ActuatorStates, "/circuitbreakers"),
+        *(
+            _polled("totals", partial(ActuatorTotal, name=name), path, least_s=_TOTALS_S)
+            for name, path in TOTALS.items()
+        ),
     ),
     "prometheus": _polled("events", MetricsReader),
     "opossum": _polled("poll", OpossumStates),

@@ -5,18 +5,28 @@ too: under load a transition may be pushed out between two readings. The ring is
 not meet, that is a gap, which keeps the verifier from judging by what it did not see. Events carry the wall clock of the
 service; `clocks` places them on ours.
 
+How many calls succeeded, failed and were turned away so far is asked of `/metrics`, where that is exposed. (The counts under
+`/circuitbreakers` begin anew with each state.)
+
 Transitions of an operator (to forced open, disabled, metrics only, or a reset) are told as what they are.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Final
 
 from resilience.breaker.observers.base import state_name
 from resilience.breaker.observers.clocks import WallClock, wall_ns
-from resilience.breaker.observers.polling import Line, Subject, gap_line, state_line, transition_line
+from resilience.breaker.observers.polling import (
+    Line,
+    Subject,
+    gap_line,
+    state_line,
+    total_line,
+    transition_line,
+)
 from resilience.breaker.observers.rings import Ring
 
 OBSERVER: Final = "actuator"
@@ -67,3 +77,31 @@ class ActuatorEvents:
 
     def forget(self) -> None:
         """The ring goes on meanwhile: whether it was read in time is seen from the ring itself."""
+
+
+_CALLS: Final = "/metrics/resilience4j.circuitbreaker.calls?tag=name:{name}&tag=kind:"
+TOTALS: Final[Mapping[str, str]] = {
+    "succeeded": _CALLS + "successful",
+    "failed": _CALLS + "failed",
+    "rejected": "/metrics/resilience4j.circuitbreaker.not.permitted.calls?tag=name:{name}",
+}
+"""Where each total is, below the actuator."""
+
+
+class ActuatorTotal:
+    """Reads one total of `{actuator}/metrics`."""
+
+    def __init__(self, subject: Subject, name: str) -> None:
+        self._subject = subject
+        self._name = name
+
+    def read(self, text: str, at: tuple[int, int]) -> Iterator[Line]:
+        """The total; KeyError where the answer has no count, ValueError where it is no whole number."""
+        measured = {m["statistic"]: float(m["value"]) for m in json.loads(text)["measurements"]}
+        value = measured["COUNT"]
+        if not value.is_integer():
+            raise ValueError(f"no number of calls: {value}")
+        yield total_line(self._subject, self._name, int(value), at, OBSERVER)
+
+    def forget(self) -> None:
+        """Totals go on meanwhile: nothing is lost with a reading."""

@@ -1,4 +1,8 @@
-"""R19: openings within the horizon stay within the budget that the specification sets."""
+"""R19: openings within the horizon stay within the budget that the specification sets.
+
+Openings are counted where they were seen, and where a total of them was read: one that grew by more than the budget between two reads
+within the horizon says so without telling when each was.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +28,32 @@ def check(case: Case) -> Finding:
             [f"opened at {case.within(o.opened)}" for o in there],
             f"holds if openings_max = {inside}",
         )
+    _by_total(case, found)
     return found
+
+
+def _by_total(case: Case, found: Finding) -> None:
+    """The same of totals that were read: what they grew by happened between the beginning of one read and the end of another."""
+    reads = [read for read in case.track.counters if read.name == "opened"]
+    budget = case.spec.openings_max
+    first = 0
+    for last, read in enumerate(reads):
+        while reads[first].at.lo_ns < read.at.hi_ns - case.spec.horizon_ns or reads[first].value > read.value:
+            first += 1  # too long ago, or counted by a life that is over
+            if first >= last:
+                break
+        first = min(first, last)
+        grown = read.value - reads[first].value
+        if budget is not None and grown > budget:
+            found.fail(
+                too_many(grown, case.spec),
+                Interval(reads[first].at.lo_ns, read.at.hi_ns),
+                [
+                    f"{each.name} read at {case.within(each.at)} from {each.source}: {each.value}"
+                    for each in (reads[first], read)
+                ],
+                f"holds if openings_max = {grown}",
+            )
 
 
 def crowded(opened: Sequence[Interval], spec: BreakerSpec) -> tuple[int, int] | None:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from resilience.report.values import BreakerLane, Chip, Expectation, FaultLane, ReportModel, RuleRow, Validity
 
-SIGNS = {"pass": "✔", "fail": "✘", "unknown": "?", "skipped": "-", "declared": "≈"}
+SIGNS = {"pass": "✔", "fail": "✘", "unknown": "?", "skipped": "-", "declared": "≈", "told": "·"}
 """A sign beside each word, so that a verdict does not stand on colour alone."""
 
 
@@ -68,11 +68,11 @@ def chips(
 
 
 def _recovery_state(fault: FaultLane, expectations: Sequence[Expectation]) -> str:
-    """Give what is expected of this recovery, if anything is; else whether there was one."""
+    """Give what became of what is expected of this recovery. Where nothing is, one that never came breaks no promise: it is told."""
     asked = [
         each.verdict for each in expectations if each.expected.startswith(f"time to recover from {fault.id} ")
     ]
-    return _worst(asked) if asked else "pass" if fault.recovery and fault.recovery.recovered else "fail"
+    return _worst(asked) if asked else "pass" if fault.recovery and fault.recovery.recovered else "told"
 
 
 def _worst(states: Iterable[str]) -> str:

@@ -12,42 +12,39 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
 from resilience.metrics.fold import LoadTable
 from resilience.report import lanes, series, tables, verdicts
 from resilience.report.headline import chips
+from resilience.report.journal import MOST_JOURNAL_LINES, moments_of
 from resilience.report.texts import (
     clean,
     clean_block,
     mapping,
     named_rows,
     number,
-    seconds_since,
     sequence,
     text,
 )
 from resilience.report.values import (
     BreakerLane,
     Expectation,
+    LoadSeries,
     Moment,
     Past,
     Phase,
     ReportModel,
     RuleRow,
     Span,
-    label,
+    TimeSeries,
 )  # fmt: skip
 
-MOST_JOURNAL_LINES = 400
 RUNNING = "running"
 """The verdict of a run that goes on: nothing is judged yet."""
 LONGEST_PLAN = 60_000
-JOURNAL_KINDS = frozenset({"run", "phase", "fault", "breaker.transition", "health", "gap", "log"})
-"""Kinds of events that people read; samples and polled states are drawn, not listed."""
-
 _BOUND = re.compile(r"p\d+:? *<=? *(\d+(?:\.\d+)?) *(ms|s)\b")
 
 
@@ -86,22 +83,14 @@ def build_model(source: RunSource, verdict: dict[str, Any], past: Past | None = 
 
     `past` is what the history says of this run's figures: the only thing in a report that is not of the run's own record.
     """
-    events = [event for event in map(mapping, source.events()) if event]
-    epoch_ns = source.epoch_ns or _first_ns(events)
-    timeline, environment = source.timeline(), source.environment()
-    phases = _phases(verdict, timeline)
-    duration_s = number(verdict.get("duration_s")) or max((phase.end_s for phase in phases), default=0.0)
+    of = _Facts.of(source, verdict)
     expectations = verdicts.expectation_rows(verdict)
-    rules = verdicts.rule_rows(verdict, epoch_ns)
-    faults = lanes.fault_lanes(verdict, _planned(timeline), events, epoch_ns, duration_s)
+    rules = verdicts.rule_rows(verdict, of.epoch_ns)
+    faults = lanes.fault_lanes(verdict, _planned(of.timeline), of.events, of.epoch_ns, of.duration_s)
     problems = mapping(verdict.get("breaker_problems"))
-    breakers = lanes.breaker_lanes(events, problems, epoch_ns, duration_s)
-    moments = _moments(events, epoch_ns)
-    breakage = verdicts.first_breakage(verdict, expectations, rules, moments)
+    breakers = lanes.breaker_lanes(of.events, problems, of.epoch_ns, of.duration_s)
+    breakage = verdicts.first_breakage(verdict, expectations, rules, of.moments)
     validity = tables.validity_of(verdict)
-    table = LoadTable.from_messages(source.bins())
-    running = verdict.get("verdict") == RUNNING
-    drawn_s = _reported_s(table, duration_s) if running else duration_s
     return ReportModel(
         name=text(verdict.get("name"), "unnamed run"),
         purpose=text(verdict.get("purpose")),
@@ -109,43 +98,94 @@ def build_model(source: RunSource, verdict: dict[str, Any], past: Past | None = 
         sentence=verdicts.sentence(verdict, breakage, expectations),
         notice=text(verdict.get("notice")),
         also=named_rows(mapping(verdict.get("also")).items()),
-        started=text(verdict.get("started") or environment.get("started")),
-        duration_s=duration_s,
+        started=text(verdict.get("started") or of.environment.get("started")),
+        duration_s=of.duration_s,
         stack=text(verdict.get("stack")),
         seed=clean(str(verdict.get("seed", ""))),
-        chips=chips(expectations, faults, breakers, rules, None if running else validity),
+        chips=chips(expectations, faults, breakers, rules, None if of.running else validity),
         expectations=expectations,
         breakage=breakage,
-        phases=phases,
-        loads=tuple(
-            series.load_series(table, name, drawn_s, _objective(expectations, verdict, name))
-            for name in _planned_order(table.loads, timeline)
-        ),
+        phases=of.phases,
+        loads=_loads(of, verdict, expectations),
         faults=faults,
-        breakers=_with_findings(breakers, rules, verdict, epoch_ns),
-        steps=verdicts.breaker_steps(verdict, epoch_ns),
+        breakers=_with_findings(breakers, rules, verdict, of.epoch_ns),
+        steps=verdicts.breaker_steps(verdict, of.epoch_ns),
         rules=rules,
-        resources=(
-            *series.resource_series(events, epoch_ns),
-            *series.scale_series(events, epoch_ns),
-            *series.socket_series(events, epoch_ns),
-        ),
-        dependency=series.dependency_series(
-            ((proxy, source.wire(proxy)) for proxy in _tapped(verdict, timeline)), epoch_ns, drawn_s
-        ),
+        resources=_resources(of),
+        dependency=_dependency(of, source, verdict),
         phase_table=tables.phase_table(verdict),
         recovery_table=tables.recovery_table(verdict),
         error_table=tables.error_table(verdict, ("degraded", "shed", "timeout", *series.ERRORS)),
         validity=validity,
-        journal=tuple(moments[:MOST_JOURNAL_LINES]),
-        journal_left_out=max(0, len(moments) - MOST_JOURNAL_LINES),
-        environment=named_rows(environment.items()),
+        journal=tuple(of.moments[:MOST_JOURNAL_LINES]),
+        journal_left_out=max(0, len(of.moments) - MOST_JOURNAL_LINES),
+        environment=named_rows(of.environment.items()),
         plan_text=clean_block(source.plan_text(), longest=LONGEST_PLAN),
-        reproduce=_reproduce(verdict, environment, source.path),
+        reproduce=_reproduce(verdict, of.environment, source.path),
         folder=clean(str(source.path)),
-        suffix=suffix_of(verdict, environment),
+        suffix=suffix_of(verdict, of.environment),
         past=past,
     )
+
+
+@dataclass(frozen=True, slots=True)
+class _Facts:
+    """What of a record most parts of the page are made from; times in seconds after the epoch."""
+
+    events: Sequence[Mapping[str, Any]]
+    moments: Sequence[Moment]
+    epoch_ns: int
+    timeline: Mapping[str, Any]
+    environment: Mapping[str, Any]
+    phases: tuple[Phase, ...]
+    duration_s: float
+    running: bool
+    table: LoadTable
+    drawn_s: float
+    """How far rates are drawn: of a run that goes on, as far as they are known."""
+
+    @classmethod
+    def of(cls, source: RunSource, verdict: Mapping[str, Any]) -> _Facts:
+        """Read a record once."""
+        events = [event for event in map(mapping, source.events()) if event]
+        epoch_ns = source.epoch_ns or _first_ns(events)
+        timeline = source.timeline()
+        phases = _phases(verdict, timeline)
+        duration_s = number(verdict.get("duration_s")) or max((phase.end_s for phase in phases), default=0.0)
+        table = LoadTable.from_messages(source.bins())
+        running = verdict.get("verdict") == RUNNING
+        return cls(
+            events=events,
+            moments=moments_of(events, epoch_ns),
+            epoch_ns=epoch_ns,
+            timeline=timeline,
+            environment=source.environment(),
+            phases=phases,
+            duration_s=duration_s,
+            running=running,
+            table=table,
+            drawn_s=_reported_s(table, duration_s) if running else duration_s,
+        )
+
+
+def _loads(
+    of: _Facts, verdict: Mapping[str, Any], expectations: Sequence[Expectation]
+) -> tuple[LoadSeries, ...]:
+    return tuple(
+        series.load_series(of.table, name, of.drawn_s, _objective(expectations, verdict, name))
+        for name in _planned_order(of.table.loads, of.timeline)
+    )
+
+
+def _resources(of: _Facts) -> tuple[TimeSeries, ...]:
+    """Give what is drawn of the system itself: memory and processors, instances, sockets."""
+    kinds = (series.resource_series, series.scale_series, series.socket_series)
+    return tuple(each for draw in kinds for each in draw(of.events, of.epoch_ns))
+
+
+def _dependency(of: _Facts, source: RunSource, verdict: Mapping[str, Any]) -> tuple[TimeSeries, ...]:
+    tapped = ((proxy, source.wire(proxy)) for proxy in _tapped(verdict, of.timeline))
+    return series.dependency_series(tapped, of.epoch_ns, of.drawn_s)
 
 
 def suffix_of(verdict: Mapping[str, Any], environment: Mapping[str, Any]) -> str:
@@ -207,31 +247,6 @@ def _planned_order(loads: Iterable[str], timeline: Mapping[str, Any]) -> list[st
     """Order loads as the plan does; what it does not name comes last."""
     places = {name: place for place, name in enumerate(mapping(timeline.get("segments")))}
     return sorted(loads, key=lambda name: (places.get(name, len(places)), name))
-
-
-def _moments(events: Sequence[Mapping[str, Any]], epoch_ns: int) -> list[Moment]:
-    """Give what happened in the run in order of time, one line a happening."""
-    moments: list[Moment] = []
-    for event in events:
-        kind = str(event.get("kind"))
-        if kind == "health" and event.get("stage") == "during":
-            continue  # two lines a second would drown what happened; before and after are what people compare
-        when = seconds_since(event.get("at", event.get("t")), epoch_ns)
-        if kind in JOURNAL_KINDS and when is not None:
-            moments.append(Moment((when[0] + when[1]) / 2, kind, _worded(kind, event)))
-    return sorted(moments, key=lambda each: each.at_s)
-
-
-def _worded(kind: str, event: Mapping[str, Any]) -> str:
-    if kind == "fault":
-        return f"fault {text(event.get('id', event.get('fault_id')))} {text(event.get('step'))}"
-    if kind == "phase":
-        return f"phase {text(event.get('name'))} {text(event.get('state'))}"
-    if kind == "breaker.transition":
-        where = label(text(event.get("breaker")), text(event.get("instance")))
-        return f"{where}: {text(event.get('from'))} → {text(event.get('to'))}"
-    rest = {key: value for key, value in event.items() if key not in {"v", "t", "at", "kind"}}
-    return f"{kind}: {text(rest)}"
 
 
 def _objective(expectations: Sequence[Expectation], verdict: Mapping[str, Any], load: str) -> float | None:

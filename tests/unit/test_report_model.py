@@ -6,7 +6,7 @@ import pytest
 from report_sample import MemorySource, bin_at, event, failed_run, ns, passed_run, transition
 
 from resilience.report import series
-from resilience.report.headline import one_line
+from resilience.report.headline import one_line, sign
 from resilience.report.model import build_model
 
 
@@ -170,6 +170,25 @@ def test_model_tells_how_the_system_came_back():
     assert model.faults[0].recovery.recovered
     chip = next(each for each in model.chips if each.label == "recovery")
     assert (chip.state, chip.text) == ("fail", "4.5 ± 0.5 s after pricing-slow")
+
+
+def test_recovery_that_nobody_asks_for_is_told_and_breaks_no_promise():
+    """A cross on the page of a run that passed would contradict its verdict; where it is asked for, the chip takes its side."""
+    source, verdict = failed_run()
+    verdict["recovery"]["pricing-slow"] = {
+        "reference_s": 40.0,
+        "time_to_recover_s": {"censored_above_s": 20.0},
+    }
+    asked = "time to recover from pricing-slow < 4s"
+    for expected, judged, state in (
+        ("memory < 1 MB", "pass", "told"),
+        (asked, "fail", "fail"),
+        (asked, "unknown", "unknown"),
+    ):
+        verdict["expectations"][2] |= {"expected": expected, "verdict": judged}
+        chip = next(each for each in build_model(source, verdict).chips if each.label == "recovery")
+        assert (chip.state, chip.text) == (state, "not within 20.0 s after pricing-slow")
+    assert sign("told") not in {sign("pass"), sign("fail"), sign("unknown"), sign("anything else")}
 
 
 def test_model_shows_a_recovery_that_did_not_come_to_the_end_of_the_run():

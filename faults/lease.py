@@ -39,7 +39,7 @@ HEARTBEAT_NS: Final = 500_000_000
 LEASE_NS: Final = 2_000_000_000
 SILENCE_NS: Final = 3_000_000_000
 
-KEPT: Final = 64
+KEPT: Final = 16
 """Settled faults that are remembered while the runner is well: more than it puts in at once."""
 
 Reason = Literal["end_of_file", "silence", "max_duration", "recheck"]

@@ -1,4 +1,8 @@
-"""What a run is compared by: versions, machine, seed. Written twice: at the start, so that a run whose system never came up can be repeated, and when it is up."""
+"""What a run is compared by: versions, machine, seed, system.
+
+Written at the start, so that a run whose system never came up can be repeated, and once more with the system when that is up. The
+machine is described once: nothing of it is looked at while the system is warm.
+"""
 
 from __future__ import annotations
 
@@ -41,21 +45,12 @@ def lab_told(system: System) -> dict[str, str]:
     return lab_variables(told) if isinstance(told, dict) else {}
 
 
-def describe_environment(system: System | None, **run: Any) -> dict[str, Any]:
-    """JSON-able description; `run` adds what only the runner knows (seed, run id, command). Without a system, what is known before there is one."""
-    of_system: dict[str, Any] = {}
-    if system is not None:
-        of_system = {
-            "stack": system.stack,
-            "system": _written_down(system),
-            "lab": lab_told(system),
-            "shared_host": system.stack in _LABS or on_loopback(system.base_url),
-        }
+def describe_environment(**run: Any) -> dict[str, Any]:
+    """What is known before there is a system, JSON-able; `run` adds what only the runner knows (seed, run id, command)."""
     return {
         "v": 1,
         **run,
         "started": datetime.now(tz=UTC).isoformat(timespec="seconds"),
-        **of_system,
         "python": sys.version.split()[0],
         "platform": platform.platform(),
         "cores": os.cpu_count(),
@@ -64,6 +59,16 @@ def describe_environment(system: System | None, **run: Any) -> dict[str, Any]:
         "load_average": list(os.getloadavg()),
         "packages": {name: version for name in _PACKAGES if (version := _version(name))},
         "git_revision": _git_revision(),
+    }
+
+
+def describe_system(system: System) -> dict[str, Any]:
+    """What is added to that once a system is up."""
+    return {
+        "stack": system.stack,
+        "system": _written_down(system),
+        "lab": lab_told(system),
+        "shared_host": system.stack in _LABS or on_loopback(system.base_url),
     }
 
 

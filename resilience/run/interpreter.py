@@ -13,34 +13,31 @@ error that nobody foresaw: it becomes an `Ending`, too, after healing and after 
 
 A stimulus adapts to what it sees, so nobody knows how long it takes: its phase says how long it may. Where nothing but stimuli is
 planned, the run is over when they are.
-
-Who listens is not part of the run: a listener that raises (a closed pipe) is not asked again, and the run goes on.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from faults.errors import FaultError, FaultUnhealed
+from faults.errors import FaultError
 from faults.redact import redact
 from faults.session import FaultSession
 from resilience.lab.system import Stack, StackError, System
 from resilience.load.cluster import ClusterEngine
-from resilience.load.engine import EngineError, LoadEngine
+from resilience.load.engine import LoadEngine
 from resilience.load.requests import on_loopback
-from resilience.load.stimulus_driver import StimulusError
 from resilience.plan import LoadedPlan, Operation
 from resilience.run.abort import AbortWatch
 from resilience.run.clock import now_ns, sleep_until
 from resilience.run.doubting import doubts_of
 from resilience.run.ending import Ending
-from resilience.run.environment import describe_environment
+from resilience.run.endings import ending_of, first_of, in_words
+from resilience.run.environment import describe_environment, describe_system
 from resilience.run.faulting import blast_radius, nemesis_for
 from resilience.run.garbage import collecting
 from resilience.run.locating import with_pids_now
@@ -49,8 +46,7 @@ from resilience.run.record import RecordError, RunRecorder
 from resilience.run.stimulating import Stimulation, stimulation
 from resilience.run.stop import Stop, Stopped, cancelled
 from resilience.run.streams import load_phases, load_streams, missing_addresses
-
-log = logging.getLogger("chaos_spike.run")
+from resilience.run.telling import Listener, Teller
 
 LEAD_NS = 300_000_000
 """From "everything is ready" to the epoch: time for every worker to read the epoch and wait for it."""
@@ -59,7 +55,6 @@ TICK_S = 1.0
 DRAIN_MARGIN_S = 5.0
 """How much longer than the longest time-out the load may take to drain."""
 
-Listener = Callable[[dict[str, Any]], None]
 Engine = LoadEngine | ClusterEngine
 
 
@@ -109,28 +104,12 @@ def _write_end(recorder: RunRecorder, ending: Ending) -> Ending:
         try:
             recorder.flush()
         except RecordError as error:
-            ending = _first(ending, _ending_of(error))
+            ending = first_of(ending, ending_of(error))
         recorder.event("run", state="ended", reason=ending.reason, detail=ending.detail, signal=ending.signal)
         recorder.close()
     except RecordError as error:
-        ending = _first(ending, _ending_of(error))
+        ending = first_of(ending, ending_of(error))
     return ending
-
-
-def _first(ending: Ending, later: Ending) -> Ending:
-    return later if ending.reason == "completed" else ending
-
-
-def _ending_of(error: Exception) -> Ending:
-    """How a run ended that an error ended. Its text may name an address, and the address a user."""
-    text = str(redact(str(error)))
-    if isinstance(error, RecordError):
-        return Ending("record_failed", text)
-    if isinstance(error, FaultUnhealed):
-        return Ending("unhealed", text)
-    if isinstance(error, (StackError, FaultError, EngineError, StimulusError)):
-        return Ending("setup_failed", text)
-    return Ending("crashed", _words(error))
 
 
 class _Run:
@@ -151,17 +130,17 @@ class _Run:
         self.options = options
         self.recorder = recorder
         self.stop = stop
-        self.listen: Listener | None = listen
         self.aborts = AbortWatch(
             loaded.plan.abort, {name: stream.call.deadline for name, stream in loaded.plan.load.items()}
         )
+        self.teller = Teller(recorder, self.aborts, stop, listen)
+        self.environment: dict[str, Any] = {}
         self.epoch_ns = 0
-        self.verified: set[str] = set()
 
     async def execute(self) -> Ending:
         """Everything between the first and the last line of the record; raises nothing but a cancellation."""
         try:
-            self._tell(
+            self.teller.tell(
                 "run",
                 state="started",
                 run_id=self.options.run_id,
@@ -169,32 +148,32 @@ class _Run:
                 strict=self.options.strict,
             )
             self._environment()
-            self._tell("stack", state="starting", what=redact(self.stack.describe()))
+            self.teller.tell("stack", state="starting", what=redact(self.stack.describe()))
             system = await self.stop.unless(self.stack.up())
             self._environment(system)
-            self._tell("stack", state="up", base_url=redact(system.base_url))
+            self.teller.tell("stack", state="up", base_url=redact(system.base_url))
             await self._with_system(system)
         except Stopped:
             pass
         except Exception as error:  # noqa: BLE001 - whatever it is, the run must be wound up and the record say it
-            self._failed(error)
+            self.teller.failed(error)
         finally:
             await self._stack_down()
-        return replace(self.stop.ending or Ending("completed"), verified=frozenset(self.verified))
+        return replace(self.stop.ending or Ending("completed"), verified=frozenset(self.teller.verified))
 
     async def _stack_down(self) -> None:
         for text in await doubts_of(self.stack):
-            self._tell("doubt", text=redact(text))
-        self._tell("stack", state="stopping")
-        self._guarded(self.recorder.flush)  # nobody ticks any more while a stack goes down
+            self.teller.tell("doubt", text=redact(text))
+        self.teller.tell("stack", state="stopping")
+        self.teller.guarded(self.recorder.flush)  # nobody ticks any more while a stack goes down
         try:
             await self.stack.down()
         except Exception as error:  # noqa: BLE001 - a stack that did not go down is never a pass
-            ending = Ending("crashed", f"the stack did not stop cleanly: {_words(error)}")
-            self._tell("log", level="error", text=ending.detail)
+            ending = Ending("crashed", f"the stack did not stop cleanly: {in_words(error)}")
+            self.teller.tell("log", level="error", text=ending.detail)
             self.stop.request(ending)
         else:
-            self._tell("stack", state="down")
+            self.teller.tell("stack", state="down")
 
     async def _with_system(self, system: System) -> None:
         if missing := missing_addresses(self.plan, system.base_url, system.addresses):
@@ -205,21 +184,21 @@ class _Run:
                 state_dir=self.options.state_dir,
                 target=system.base_url,
                 allow=blast_radius(self.plan, system),
-                on_event=self._fault_event,
+                on_event=self.teller.fault,
                 run_dir=self.options.folder,
             ) as faults,
             self._engine(system) as engine,
             stimulation(
-                self.plan, system, self.options.run_id, on_row=self._message, tell=self._tell
+                self.plan, system, self.options.run_id, on_row=self.teller.message, tell=self.teller.tell
             ) as stimuli,
-            observe(self.plan, self.stack, system, self._observed) as observation,
+            observe(self.plan, self.stack, system, self.teller.observed) as observation,
             self._each_second(),
             collecting(),
         ):
             if engine is not None:
                 await self.stop.unless(engine.prepare())
             self.epoch_ns = now_ns() + getattr(engine, "lead_ns", LEAD_NS)
-            self._tell("run", state="epoch", epoch_ns=self.epoch_ns)
+            self.teller.tell("run", state="epoch", epoch_ns=self.epoch_ns)
             if engine is not None:
                 await engine.start(self.epoch_ns)
             try:
@@ -240,7 +219,7 @@ class _Run:
             try:
                 await stimuli.run()
             except Exception as error:  # noqa: BLE001 - it ends the run, in good order
-                self._failed(error)
+                self.teller.failed(error)
             if not self.plan.load and not self.plan.faults:
                 over.set()
 
@@ -250,7 +229,7 @@ class _Run:
         finally:
             if playing is not None:
                 if not playing.done():
-                    self._tell("stimulus", state="cut", why="the run was over before the script")
+                    self.teller.tell("stimulus", state="cut", why="the run was over before the script")
                 await cancelled(playing)
 
     async def _operations(self, faults: FaultSession, system: System, over: asyncio.Event) -> None:
@@ -264,8 +243,10 @@ class _Run:
             try:
                 await self._perform(operation, faults, system)
             except FaultError as error:
-                ending = _ending_of(error)
-                self._tell("fault", id=operation.subject, step="failed", detail={"error": ending.detail})
+                ending = ending_of(error)
+                self.teller.tell(
+                    "fault", id=operation.subject, step="failed", detail={"error": ending.detail}
+                )
                 message = f"the fault {operation.subject!r} could not be put in or taken out: {ending.detail}"
                 self.stop.request(replace(ending, detail=message))
                 return
@@ -283,12 +264,12 @@ class _Run:
     async def _perform(self, operation: Operation, faults: FaultSession, system: System) -> None:
         match operation.kind:
             case "phase.start":
-                self._tell("phase", name=operation.subject, state="started")
+                self.teller.tell("phase", name=operation.subject, state="started")
             case "phase.end":
-                self._tell("phase", name=operation.subject, state="ended")
+                self.teller.tell("phase", name=operation.subject, state="ended")
             case "fault.inject":
                 fault = next(f for f in self.plan.faults if f.id == operation.subject)
-                self._tell(
+                self.teller.tell(
                     "fault", id=fault.id, step="planned", detail={fault.on: fault.target, "kind": fault.kind}
                 )
                 await faults.inject(nemesis_for(fault, await with_pids_now(system, fault)))
@@ -321,7 +302,11 @@ class _Run:
         phases, options = load_phases(self.timeline), self.options
         if not options.cluster:
             return LoadEngine(
-                streams, phases, workers=options.workers, run_id=options.run_id, on_message=self._message
+                streams,
+                phases,
+                workers=options.workers,
+                run_id=options.run_id,
+                on_message=self.teller.message,
             )
         return ClusterEngine(
             streams,
@@ -329,7 +314,7 @@ class _Run:
             address=options.cluster,
             workers=options.workers,
             run_id=options.run_id,
-            on_message=self._message,
+            on_message=self.teller.message,
             this_host=on_loopback(system.base_url),
         )
 
@@ -350,71 +335,26 @@ class _Run:
                 if not self.epoch_ns:
                     continue
                 if reason := self.aborts.tripped((now_ns() - self.epoch_ns) // 1_000_000_000):
-                    self._tell("abort", reason=reason)
+                    self.teller.tell("abort", reason=reason)
                     self.stop.request(Ending("aborted", reason))
         except Exception as error:  # noqa: BLE001 - nobody else flushes and watches: without this the run must end
-            self._failed(error)
+            self.teller.failed(error)
 
     def _environment(self, system: System | None = None) -> None:
-        self.recorder.json(
-            "environment.json",
-            describe_environment(
-                system,
+        """Write down where and how it is run: what is known at the start, and later with the system that is up."""
+        if system is None:
+            self.environment = describe_environment(
                 seed=self.options.seed,
                 run_id=self.options.run_id,
                 workers=self.options.workers,
                 cluster=redact(self.options.cluster),
                 strict=self.options.strict,
                 command=self.options.command,
-            ),
-        )
+            )
+        else:
+            self.environment |= describe_system(system)
+        self.recorder.json("environment.json", self.environment)
 
     def _unhealed(self, fault_ids: list[str]) -> None:
         for fault_id in fault_ids:
-            self._tell("fault", id=fault_id, step="unhealed", detail={})
-
-    def _fault_event(self, event: Any) -> None:
-        (self.verified.add if event.step == "verified" else self.verified.discard)(event.fault_id)
-        self._tell("fault", id=event.fault_id, step=event.step, at=list(event.at), detail=dict(event.detail))
-
-    def _observed(self, observation: dict[str, Any]) -> None:
-        self._guarded(lambda: self.aborts.observe(observation))
-        self._guarded(lambda: self._heard(self.recorder.observed(observation)))
-
-    def _message(self, message: dict[str, Any]) -> None:
-        self._guarded(lambda: self.recorder.message(message))
-        self._guarded(lambda: self.aborts.feed(message))
-        self._heard(message)
-
-    def _tell(self, kind: str, **fields: Any) -> None:
-        self._guarded(lambda: self._heard(self.recorder.event(kind, **fields)))
-
-    def _guarded(self, work: Callable[[], None]) -> None:
-        # Called from callbacks of the fault session and the load workers: a full disk must stop the run, not them.
-        try:
-            work()
-        except Exception as error:  # noqa: BLE001 - it ends the run, in good order
-            self._failed(error)
-
-    def _failed(self, error: Exception) -> None:
-        """End the run because of an error. The first of its kind is logged: a full disk is met by every message."""
-        ending = _ending_of(error)
-        met = self.stop.ending.reason if self.stop.ending else None
-        if ending.reason != met and ending.reason in ("crashed", "record_failed"):
-            log.error(
-                "the run ends: %s", ending.detail, exc_info=error if ending.reason == "crashed" else None
-            )
-        self.stop.request(ending)
-
-    def _heard(self, event: dict[str, Any]) -> None:
-        if self.listen is None:
-            return
-        try:
-            self.listen(event)
-        except (Exception, SystemExit) as error:  # noqa: BLE001 - a terminal that is gone ends no run
-            self.listen = None
-            log.warning("the run's progress is not shown any more: %s", _words(error))
-
-
-def _words(error: BaseException) -> str:
-    return f"{type(error).__name__}: {redact(str(error))}"
+            self.teller.tell("fault", id=fault_id, step="unhealed", detail={})

@@ -13,7 +13,7 @@ import pytest
 from resilience.cli.targets import target_system
 from resilience.lab.broken import VARIABLE
 from resilience.lab.system import LAB_FACT, NOTICE
-from resilience.run.environment import describe_environment
+from resilience.run.environment import describe_system
 from resilience.run.probes import AUTOSCALER
 
 pytestmark = pytest.mark.integration
@@ -52,7 +52,7 @@ def test_lab_up_with_a_plan_is_the_lab_of_that_plan(monkeypatch: pytest.MonkeyPa
     assert psutil.Process(system.pids["gateway"][0]).environ()["CHAOS_SPIKE_LAB_DB_POOL"] == "3"
     assert "never-scales" in system.facts[NOTICE]
     assert json.loads(system.facts[LAB_FACT])["CHAOS_SPIKE_LAB_DB_POOL"] == "3"
-    assert describe_environment(system)["lab"][VARIABLE] == "never-scales"
+    assert describe_system(system)["lab"][VARIABLE] == "never-scales"
 
 
 @pytest.mark.parametrize(

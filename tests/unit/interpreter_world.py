@@ -177,4 +177,4 @@ def stand_in(monkeypatch: Any, world: World) -> None:
     monkeypatch.setattr(interpreter, "FaultSession", Session)
     monkeypatch.setattr(interpreter, "sleep_until", at_once)
     monkeypatch.setattr(interpreter, "TICK_S", 0.01)
-    monkeypatch.setattr(interpreter, "describe_environment", lambda _, **run: dict(run))
+    monkeypatch.setattr(interpreter, "describe_environment", lambda **run: dict(run))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from run_sample import PLAN, record
@@ -15,7 +16,7 @@ from resilience.lab.embedded import EmbeddedStack
 from resilience.lab.external import ExternalStack
 from resilience.lab.system import LAB_FACT, NOTICE, Instance, ProxyPoint, StackError, System
 from resilience.plan import load_text
-from resilience.run.environment import describe_environment
+from resilience.run.environment import describe_environment, describe_system
 from resilience.run.judge import judge_record
 
 SYSTEM = System(
@@ -38,9 +39,14 @@ SYSTEM = System(
 )
 
 
+def described(system: System) -> dict[str, Any]:
+    """What stands in the record once a system is up."""
+    return {**describe_environment(), **describe_system(system)}
+
+
 def test_environment_holds_no_password_of_any_address() -> None:
     """Hosts stay, users do not, whatever a proxy is called; the shape is the system's own, so it can be read back."""
-    found = describe_environment(SYSTEM)
+    found = described(SYSTEM)
     assert "s3cret" not in json.dumps(found)
     assert found["shared_host"] is True
     read = System.from_json(found["system"])
@@ -54,7 +60,7 @@ def test_run_of_an_address_with_a_password_is_judged(tmp_path: Path) -> None:
     plan = PLAN.replace(
         "lab: {}", 'external: {base_url: "http://h:1", proxies: {db: {admin_url: "http://h:2", proxy: db}}}'
     )
-    verdict = judge_record(record(tmp_path / "run", plan=plan, environment=describe_environment(SYSTEM)))
+    verdict = judge_record(record(tmp_path / "run", plan=plan, environment=described(SYSTEM)))
     assert verdict["verdict"] == "pass", verdict["reason"]
 
 
@@ -63,11 +69,11 @@ def test_environment_records_how_a_lab_of_ours_was_changed(monkeypatch: pytest.M
     monkeypatch.setenv("CHAOS_SPIKE_LAB_BROKEN", "pool-waits")
     monkeypatch.setenv("CHAOS_SPIKE_LAB_BREAKER", "")
     monkeypatch.setenv("CHAOS_SPIKE_LAB_JWT_SECRET", "s3cret")
-    lab = describe_environment(System("compose", "http://127.0.0.1:1"))["lab"]
+    lab = describe_system(System("compose", "http://127.0.0.1:1"))["lab"]
     assert lab["CHAOS_SPIKE_LAB_BROKEN"] == "pool-waits"
     assert "CHAOS_SPIKE_LAB_BREAKER" not in lab
     assert "s3cret" not in lab["CHAOS_SPIKE_LAB_JWT_SECRET"]
-    assert describe_environment(SYSTEM)["lab"] == {}
+    assert described(SYSTEM)["lab"] == {}
 
 
 def test_environment_records_how_a_lab_that_was_up_was_changed(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -75,11 +81,11 @@ def test_environment_records_how_a_lab_that_was_up_was_changed(monkeypatch: pyte
     monkeypatch.setenv("CHAOS_SPIKE_LAB_BROKEN", "pool-waits")
     told = {"CHAOS_SPIKE_LAB_BROKEN": "leaks-sockets", "CHAOS_SPIKE_LAB_DB_POOL": "4", "PATH": "/bin"}
     system = replace(SYSTEM, facts={LAB_FACT: json.dumps(told)})
-    assert describe_environment(system)["lab"] == {
+    assert describe_system(system)["lab"] == {
         "CHAOS_SPIKE_LAB_BROKEN": "leaks-sockets",
         "CHAOS_SPIKE_LAB_DB_POOL": "4",
     }
-    assert describe_environment(replace(SYSTEM, facts={LAB_FACT: "[]"}))["lab"] == {}
+    assert describe_system(replace(SYSTEM, facts={LAB_FACT: "[]"}))["lab"] == {}
 
 
 async def test_verdict_says_first_that_the_lab_is_broken_on_purpose(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -107,7 +113,7 @@ async def test_verdict_says_first_that_the_lab_is_broken_on_purpose(monkeypatch:
 
 def test_environment_before_there_is_a_system_says_when_and_how() -> None:
     """What repeats the run, and nothing about a system that nobody has seen."""
-    found = describe_environment(None, seed=7, command="chaos-spike run x")
+    found = describe_environment(seed=7, command="chaos-spike run x")
     assert (found["seed"], found["command"]) == (7, "chaos-spike run x")
     assert found["started"]
     assert not {"system", "stack", "shared_host"} & found.keys()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,8 +15,9 @@ from interpreter_world import World, stand_in
 from faults.errors import FaultNotInjected, FaultUnhealed, GuardianLost, JournalError, TargetBusy
 from resilience.lab.system import StackError
 from resilience.load.engine import EngineError
+from resilience.run import interpreter
 from resilience.run.abort import AbortWatch
-from resilience.run.record import RecordError, RunReader
+from resilience.run.record import RecordError, RunReader, RunRecorder
 
 FULL = Path("/dev/full")
 needs_full = pytest.mark.skipif(not FULL.exists(), reason="needs /dev/full")
@@ -54,6 +56,28 @@ async def test_run_without_trouble_is_completed(world: World) -> None:
     assert world.done == [*order, "workers gone", "session closed", "down"]
     assert world.ended["reason"] == "completed"
     assert [e["state"] for e in world.heard if e["kind"] == "stack"] == ["starting", "up", "stopping", "down"]
+
+
+async def test_machine_is_described_once_and_the_system_added_when_it_is_up(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The moment of the start stays what it was: a second description would be of a machine that already works."""
+    written: list[dict[str, Any]] = []
+    asked = itertools.count()
+    monkeypatch.setattr(
+        interpreter, "describe_environment", lambda **run: {**run, "started": f"look {next(asked)}"}
+    )
+    monkeypatch.setattr(
+        RunRecorder,
+        "json",
+        lambda _self, name, data: written.append(dict(data)) if name == "environment.json" else None,
+    )
+    assert (await world.run()).reason == "completed"
+    before, after = written
+    assert before["started"] == after["started"] == "look 0"
+    assert "system" not in before
+    assert after["system"]["base_url"].startswith("http")
+    assert before.items() <= after.items()
 
 
 @pytest.mark.parametrize("error", [RuntimeError("boom"), BrokenPipeError(), SystemExit(1)])

@@ -38,11 +38,9 @@ def _by_total(case: Case, found: Finding) -> None:
     budget = case.spec.openings_max
     first = 0
     for last, read in enumerate(reads):
-        while reads[first].at.lo_ns < read.at.hi_ns - case.spec.horizon_ns or reads[first].value > read.value:
-            first += 1  # too long ago, or counted by a life that is over
-            if first >= last:
-                break
-        first = min(first, last)
+        long_ago = read.at.hi_ns - case.spec.horizon_ns
+        while first < last and (reads[first].at.lo_ns < long_ago or reads[first].value > read.value):
+            first += 1  # or counted by a life that is over
         grown = read.value - reads[first].value
         if budget is not None and grown > budget:
             found.fail(

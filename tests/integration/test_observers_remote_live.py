@@ -6,6 +6,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -119,6 +120,45 @@ async def test_observers_remote_stream_that_never_came_is_a_gap() -> None:
     await asyncio.gather(task, return_exceptions=True)
     assert kinds(lines) == ["gap"]
     assert lines[0]["source"] == "events"
+
+
+DATA = Path(__file__).parents[1] / "data" / "observers"
+READ = json.loads((DATA / "resilience4j-2.2.0.json").read_text())["readings"][0]
+TOTALS = json.loads((DATA / "resilience4j-2.2.0-totals.json").read_text())["readings"][-1]
+
+
+@pytest.mark.parametrize("exposed", [True, False], ids=["with /metrics", "without /metrics"])
+async def test_observers_remote_actuator_tells_states_and_what_totals_it_has(exposed: bool) -> None:
+    """Everything that a real actuator answered, each at its address; one that does not expose totals loses nothing else by that."""
+
+    async def total(request: web.Request) -> web.Response:
+        kind = next((tag for tag in request.query.getall("tag") if tag.startswith("kind:")), "")
+        name = {"kind:successful": "succeeded", "kind:failed": "failed", "": "rejected"}[kind]
+        assert "name:pricing" in request.query.getall("tag")
+        return web.json_response(TOTALS["totals"][name], status=200 if exposed else 404)
+
+    routes = {
+        "/actuator/circuitbreakers": answering(json.dumps(READ["states"])),
+        "/actuator/circuitbreakerevents/pricing": answering(json.dumps(READ["events"])),
+        "/actuator/metrics/{metric}": total,
+    }
+    async with serving(routes) as url:
+        request = Request(f"{url}/actuator", PRICING, interval_s=0.01)
+        lines = await observed(
+            request,
+            "actuator",
+            lambda found: (
+                kinds(found).count("breaker.state") >= 3
+                and (
+                    not exposed
+                    or len({line["name"] for line in found if "value" in line}) == len(TOTALS["made"])
+                )
+            ),
+        )
+    told = {line["name"]: line["value"] for line in lines if line["kind"] == "breaker.total"}
+    assert told == (TOTALS["made"] if exposed else {})
+    assert {line["state"] for line in lines if line["kind"] == "breaker.state"} == {"closed"}
+    assert {line["source"] for line in lines if line["kind"] == "gap"} <= {"totals"}
 
 
 PLAN = """

@@ -11,15 +11,25 @@ server that understand each other mean.
 
 from __future__ import annotations
 
+import re
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from typing import ClassVar
 
-__all__ = ["MAX_HEAD_BYTES", "Done", "Head", "MessageScanner"]
+__all__ = ["MAX_HEAD_BYTES", "Done", "Head", "MessageScanner", "is_status"]
 
 MAX_HEAD_BYTES = 64 * 1024
+
+_SIZE = re.compile(rb"[0-9A-Fa-f]{1,16}")
+_LENGTH = re.compile(r"[0-9]{1,18}")
+_STATUS = re.compile(r"[1-9][0-9]{2}")
+
+
+def is_status(text: str) -> bool:
+    """Whether that is the status of an answer: three digits, of ASCII."""
+    return _STATUS.fullmatch(text) is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,11 +156,12 @@ class MessageScanner:
                 return False
             self._state = _State.HEAD
             return True
-        try:
-            size_bytes = int(line.partition(b";")[0].strip(), 16)
-        except ValueError:
+        size = line.partition(b";")[0].strip()
+        # Not whatever Python takes for a number: with a sign one could send the scanner back to where it has been, for ever.
+        if not _SIZE.fullmatch(size):
             self._state = _State.OPAQUE
             return False
+        size_bytes = int(size, 16)
         if size_bytes:
             self._state, self._left_bytes = _State.CHUNK, size_bytes + 2
         else:
@@ -178,7 +189,7 @@ class MessageScanner:
 
     def _after_responses_head(self, head: Head) -> bool:
         """Go on behind the head of an answer; False where the message is over with it."""
-        if not head.second.isdigit() or head.second == "101":
+        if not is_status(head.second) or head.second == "101":
             self._state = _State.OPAQUE
             return True
         status = int(head.second)
@@ -198,7 +209,7 @@ class MessageScanner:
             self._state = _State.CHUNK_SIZE
             return True
         length = head.headers.get("content-length", "")
-        self._left_bytes = int(length) if length.isdigit() else 0
+        self._left_bytes = int(length) if _LENGTH.fullmatch(length) else 0
         if self._left_bytes:
             self._state = _State.LENGTH
         return bool(self._left_bytes)

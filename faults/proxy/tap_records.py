@@ -17,7 +17,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from faults.http_messages import Head, MessageScanner
+from faults.http_messages import Head, MessageScanner, is_status
 from faults.model import Direction
 from faults.toxics.base import Ending
 
@@ -134,7 +134,7 @@ class HttpObserver:
         for event in self._responses.feed(data):
             if not isinstance(event, Head):
                 self._answered(at)
-            elif event.second.isdigit() and self._pending:
+            elif is_status(event.second) and self._pending:
                 self._pending[0].status = int(event.second)
 
     def _arrived(self, head: Head, at: At) -> None:

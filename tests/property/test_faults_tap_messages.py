@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import gc
+import itertools
 import weakref
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -113,3 +115,30 @@ def test_scanner_leaves_memory_without_a_collection():
         assert gone() is None
     finally:
         gc.enable()
+
+
+CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
+@pytest.mark.parametrize("size", [b"-7", b"+3", b"1_0", b"0x3", b"", b"f" * 17, "\u0663".encode()])
+def test_scanner_follows_no_size_that_http_does_not_have(size: bytes):
+    """What Python takes for a number is more than a size: a sign led back to what had been read, without end."""
+    scanner = MessageScanner(responses=True)
+    events = scanner.feed(CHUNKED + b"3\r\nabc\r\n" + size + b"\r\n" + b"x" * 50)
+    assert len(list(itertools.islice(events, 10))) == 1
+    assert scanner.opaque
+
+
+@pytest.mark.parametrize("status", ["\xb200", "2000", "9" * 5000, "-20", "20"])
+def test_scanner_takes_only_three_digits_for_a_status(status: str):
+    """Latin-1 has digits that are no numbers, and a number can be too long to be read."""
+    scanner = MessageScanner(responses=True)
+    list(scanner.feed(f"HTTP/1.1 {status} OK\r\nContent-Length: 0\r\n\r\n".encode("latin-1")))
+    assert scanner.opaque
+
+
+@pytest.mark.parametrize("length", ["\xb2", "9" * 5000, "-1"])
+def test_scanner_survives_a_length_that_is_none(length: str):
+    """It is taken for no body, as a client that understands it in another way is beyond help."""
+    head = f"POST / HTTP/1.1\r\nContent-Length: {length}\r\n\r\n".encode("latin-1")
+    assert [type(event) for event in MessageScanner().feed(head)] == [Head, Done]

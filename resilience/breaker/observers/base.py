@@ -20,6 +20,7 @@ TROUBLE: Final = (
     ValueError,
     KeyError,
     TypeError,
+    OverflowError,
     RecursionError,
 )
 RETRY_S: Final = 0.2

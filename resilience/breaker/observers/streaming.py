@@ -77,6 +77,8 @@ class StreamObserver:
 
     def _take(self, text: str, emit: Emit) -> None:
         # What is no event of ours, or no JSON at all, is somebody else's business.
-        with contextlib.suppress(ValueError, KeyError, TypeError, IndexError, AttributeError, RecursionError):
+        with contextlib.suppress(
+            ValueError, KeyError, TypeError, IndexError, AttributeError, OverflowError, RecursionError
+        ):
             for line in self._listener.heard(text, self._heard_ns):
                 emit(line)

@@ -26,6 +26,7 @@ import resource
 import signal
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from time import monotonic_ns, process_time_ns
 from typing import Any
 
@@ -274,9 +275,14 @@ def _raise_descriptor_limit() -> int:
 
 def _raise_priority() -> int:
     """Ask to run before others: callers elsewhere would not wait for this machine's cores. Returns the nice value it is."""
-    # It takes a privilege; without it, lag tells whether the machine was too busy.
+    # Linux schedules each session as a group of its own, and `nice` only orders its members: against containers, which are a group as
+    # well, it takes a session of its own. (An interrupt on the terminal does not reach it then, and is ignored anyway.)
+    with contextlib.suppress(OSError):
+        os.setsid()
+    # Both take a privilege; without it, lag tells whether the machine was too busy.
     with contextlib.suppress(OSError):
         os.setpriority(os.PRIO_PROCESS, 0, _NICE)
+        Path("/proc/self/autogroup").write_text(f"{_NICE}\n", encoding="ascii")
     return os.getpriority(os.PRIO_PROCESS, 0)
 
 

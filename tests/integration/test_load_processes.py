@@ -207,6 +207,15 @@ def test_worker_dies_when_its_parent_is_gone(started):
         assert process.wait(10) == 0
 
 
+def test_worker_is_a_session_of_its_own():
+    """What Linux schedules by: in the runner's session it would be one of many, and containers would have its turns."""
+    assignment = Assignment((quotes(1, seconds=600),), (), 0, 1, "t")
+    with worker(assignment) as process:
+        assert os.getsid(process.pid) == process.pid
+        process.stdin.close()
+        assert process.wait(10) == 0
+
+
 def test_worker_ends_in_order_when_terminated():
     """SIGTERM is an abort: what was offered is accounted for, then the worker exits."""
     assignment = Assignment((quotes(1, seconds=600),), (), 0, 1, "t")

@@ -15,6 +15,8 @@ from resilience.metrics.outcomes import HISTOGRAMS
 Check = Callable[[Any], bool]
 Shape = Mapping[str, Check]
 _BUCKET_DIGITS: Final = 5
+_MOST: Final = 10**30
+"""No number of a record is larger. JSON knows no bound, and four hundred digits divided by anything are too many for a float."""
 
 
 def _text(value: Any) -> bool:
@@ -22,7 +24,7 @@ def _text(value: Any) -> bool:
 
 
 def _whole(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
+    return isinstance(value, int) and not isinstance(value, bool) and -_MOST <= value <= _MOST
 
 
 def _flag(value: Any) -> bool:
@@ -30,7 +32,7 @@ def _flag(value: Any) -> bool:
 
 
 def _number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and -_MOST <= value <= _MOST
 
 
 def _object(value: Any) -> bool:
@@ -47,7 +49,9 @@ def _time(value: Any) -> bool:
 
 
 def _counts(value: Any) -> bool:
-    return isinstance(value, dict) and set(map(type, value.values())) <= {int}
+    if not isinstance(value, dict) or not set(map(type, value.values())) <= {int}:
+        return False
+    return not value or (min(value.values()) >= -_MOST and max(value.values()) <= _MOST)
 
 
 def _buckets(value: Any) -> bool:

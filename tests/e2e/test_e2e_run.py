@@ -18,6 +18,7 @@ from typing import Any
 import aiohttp
 import psutil
 import pytest
+import readme_lines
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
 
@@ -133,24 +134,10 @@ def proxy_admin(tmp_path: Path) -> str:
     return str(json.loads(path.read_text())["system"]["proxies"]["pricing"]["admin_url"])
 
 
-INVALID_OR_UNKNOWN = 3
-
-
-def valid_run(folder: Path, *words: str, **extra: str) -> tuple[Path, subprocess.CompletedProcess[str]]:
-    """The run's folder and how it ended. A run that a busy machine spoilt (exit 3) is tried again, as a job would."""
-    for attempt in range(3):
-        out = folder / f"out-{attempt}"
-        done = chaos_spike("run", *words, "--out", str(out), state_dir=folder / "state", **extra)
-        if done.returncode != INVALID_OR_UNKNOWN:
-            break
-    (record,) = out.iterdir()
-    return record, done
-
-
 @pytest.fixture(scope="module")
 def breaker_run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, subprocess.CompletedProcess[str]]:
-    """One run of the built-in plan, for all tests that read its record."""
-    return valid_run(tmp_path_factory.mktemp("breaker"), "breaker")
+    """The first line of README.md, as it stands there: one run of the built-in plan, for all tests that read its record."""
+    return readme_lines.valid_run(readme_lines.RUN, tmp_path_factory.mktemp("breaker"))
 
 
 def test_breaker_plan_passes_and_says_where_everything_is(
@@ -215,9 +202,9 @@ def test_strict_judging_fails_on_unlimited_probes(
 
 
 def test_lab_without_breaker_fails_and_names_the_expectation(tmp_path: Path) -> None:
-    """The negative control: no breaker, no protection, exit 1."""
-    record, done = valid_run(tmp_path, str(SHORT), CHAOS_SPIKE_LAB_BREAKER="none")
-    assert done.returncode == 1, done.stdout + done.stderr
+    """The negative control, by README.md's own line (on a shorter plan): no breaker, no protection, exit 1."""
+    record, done = readme_lines.valid_run(readme_lines.WITHOUT_BREAKER, tmp_path, PLAN=str(SHORT))
+    assert readme_lines.code_of(done) == 1, done.stdout + done.stderr
     verdict = json.loads((record / "verdict.json").read_text())
     assert verdict["verdict"] == "fail"
     assert verdict["reason"].startswith("protected:")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from docs_blocks import blocks, commands
 
 pytestmark = [pytest.mark.external, pytest.mark.timeout(900)]
 
@@ -24,6 +26,19 @@ def run(*command: str, cwd: Path, environ: dict[str, str] | None = None) -> subp
     return subprocess.run(
         command, cwd=cwd, env=environ, capture_output=True, text=True, timeout=600, check=False
     )
+
+
+def install_commands() -> list[str]:
+    """The commands of the page on installing, for this checkout."""
+    page = ROOT / "docs" / "install.md"
+    found = [command for block in blocks(page) for command in commands(block.text)]
+    return [command.replace("$HOME/chaos-spike", str(ROOT)) for command in found]
+
+
+def shell(command: str, environment: Path, cwd: Path) -> subprocess.CompletedProcess[str]:
+    """One of them, by a shell in which that environment is the active one."""
+    path = f"{environment / 'bin'}{os.pathsep}{os.environ['PATH']}"
+    return run("bash", "-c", command, cwd=cwd, environ={**os.environ, "PATH": path})
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +58,7 @@ class Installed:
 
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Installed:
-    """Sdist from the checkout, wheel from the checkout, wheel from the sdist; the second of them in an empty environment."""
+    """Sdist from the checkout, wheel from the checkout, wheel from the sdist; the second in an empty environment, as docs/install.md has it."""
     folder = tmp_path_factory.mktemp("installed")
     reach = run(sys.executable, "-m", "pip", "download", "--no-deps", "-q", "hatchling", cwd=folder)
     if reach.returncode:
@@ -53,21 +68,26 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Installed:
         venv.create(each, with_pip=True)
     steps = (
         (str(builder / "bin/python"), "-m", "pip", "install", "-q", "hatchling"),
-        (str(builder / "bin/python"), "-m", "hatchling", "build", "-t", "sdist", "-t", "wheel", "-d", str(folder / "dist")),
-    )  # fmt: skip
+        (str(builder / "bin/python"), "-m", "hatchling", "build", "-t", "sdist", "-d", str(folder / "dist")),
+    )
     for step in steps:
         done = run(*step, cwd=ROOT)
         assert done.returncode == 0, done.stderr
+    _, build, install, _ = install_commands()
+    done = shell(build, environment, folder)
+    assert done.returncode == 0, done.stderr
     (wheel,) = (folder / "dist").glob("chaos_spike-*.whl")
     (sdist,) = (folder / "dist").glob("chaos_spike-*.tar.gz")
     again = folder / "again"
     steps = (
         (str(builder / "bin/python"), "-m", "pip", "wheel", "--no-deps", "-q", "-w", str(again), str(sdist)),
-        (str(environment / "bin/python"), "-m", "pip", "install", "-q", str(wheel), "pybreaker", "pytest"),
+        (str(environment / "bin/python"), "-m", "pip", "install", "-q", "pybreaker", "pytest"),
     )
     for step in steps:
         done = run(*step, cwd=folder)
         assert done.returncode == 0, done.stderr
+    done = shell(install, environment, folder)
+    assert done.returncode == 0, done.stderr
     return Installed(environment / "bin", wheel, next(again.glob("chaos_spike-*.whl")))
 
 
@@ -97,6 +117,22 @@ def test_sdist_holds_all_that_the_wheel_is_made_of(installed: Installed) -> None
         "resilience/compose/docker-compose.yml",
     }
     assert not [name for name in files if name.startswith(("tests/", "docs/", "bench/"))]
+
+
+def test_checkout_installs_as_the_page_says(installed: Installed, tmp_path: Path) -> None:
+    """With extras and without; the page lists the extras that there are. What they bring is left out: the tests here run with it."""
+    with zipfile.ZipFile(installed.wheel) as opened:
+        (name,) = (each for each in opened.namelist() if each.endswith(".dist-info/METADATA"))
+        extras = set(re.findall(r"^Provides-Extra: (.*)$", opened.read(name).decode(), re.MULTILINE))
+    page = (ROOT / "docs" / "install.md").read_text(encoding="utf-8")
+    assert set(re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE)) == extras
+    plain, _, _, with_extras = install_commands()
+    assert plain == f'pip install "{ROOT}"'
+    assert with_extras == f'pip install "{ROOT}[lab,report]"'
+    done = shell(f"{with_extras} --dry-run --no-deps --ignore-installed", installed.bin.parent, tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "Would install chaos-spike-0.1.0" in done.stdout
+    assert "does not provide the extra" not in done.stderr
 
 
 def test_doctor_of_an_empty_environment_says_what_is_missing_for_which_feature(

@@ -17,6 +17,7 @@ from pathlib import Path
 
 import pytest
 from docs_blocks import ROOT, blocks, commands, script
+from readme_lines import LINES
 from ruamel.yaml import YAML
 
 from resilience.history.figures import Figure
@@ -31,6 +32,7 @@ HELD = {
     "docs/breakers.md": "tests/unit/test_breaker_trace.py",
     "docs/external.md": "tests/unit/test_conformance_plan_docs.py",
     "docs/history-format.md": "tests/unit/test_breaker_trace.py",
+    "docs/install.md": "tests/external/test_plugin_wheel.py",
     "docs/interpose.md": "tests/external/test_interpose_runs.py",
     "docs/lab.md": "tests/integration/test_docs_pages.py",
     "docs/load.md": "tests/unit/test_load_docs.py",
@@ -130,7 +132,10 @@ def test_install_commands_install_what_there_is(page: Path) -> None:
             first, second, *packages = shlex.split(command)
             assert (first, second) == ("pip", "install"), command
             for package in packages:
-                metadata.version(re.split(r"[\[<>=]", package)[0])
+                # No index has it: what is installed is a checkout.
+                named = package.removeprefix("~/")
+                assert (named != package) is (named == "chaos-spike"), package
+                metadata.version(re.split(r"[\[<>=]", named)[0])
 
 
 def test_extending_runs_as_it_is_written(tmp_path: Path) -> None:
@@ -265,23 +270,13 @@ def test_plans_of_the_readme_are_plans(tmp_path: Path) -> None:
     assert load_text(other, source="README", environment={}).plan.external is not None
 
 
-def make(*words: str) -> str:
-    """What make would do."""
-    return subprocess.run(
-        ["make", "-n", *words], cwd=ROOT, capture_output=True, text=True, check=True, timeout=30
-    ).stdout
-
-
-def test_make_commands_of_the_readme_run_what_they_say() -> None:
-    """`make chaos-spike` is the run that tests/e2e makes at length; here: that each line leads to it."""
-    lines = [command for block in blocks(ROOT / "README.md") for command in commands(block.text)]
-    assert len(lines) == 4
-    for command in lines:
-        words = [word for word in shlex.split(command) if not word.startswith("CHAOS_SPIKE_")]
-        assert words.pop(0) == "make"
-        does = make(*words)
-        if "chaos-spike" in words:
-            assert "chaos-spike run breaker --stack embedded" in does, command
-            assert ("--strict" in does) is ("--strict" in command)
-        else:
-            assert "pytest" in does
+def test_command_lines_of_the_readme_are_those_that_are_run() -> None:
+    """Each is run as it stands there by a test in tests/e2e (`readme_lines`); a line that is added or changed has to be, too."""
+    lines = [command.strip() for block in blocks(ROOT / "README.md") for command in commands(block.text)]
+    assert lines == list(LINES)
+    run = "".join(
+        (ROOT / "tests/e2e" / name).read_text(encoding="utf-8")
+        for name in ("test_e2e_run.py", "test_e2e_readme.py")
+    )
+    for name in ("RUN", "TEST", "WITHOUT_BREAKER", "STRICT"):
+        assert re.search(rf"readme_lines\.{name}\b", run), name

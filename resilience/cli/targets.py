@@ -6,7 +6,7 @@
 
 A service that merely answers on a port may be anybody's. `auto` therefore takes two kinds only: the gateway of the lab
 that `lab up` started, known from its state file, and a service that answers `GET /health/ready` with 200 and the
-header `X-Chaos-Spike: allowed`. Everything is decided within a second; nothing but that one request is sent.
+header `X-Chaos-Spike: allowed`. It looks for `LOOK_S` at most; nothing but that one request is sent.
 """
 
 from __future__ import annotations

@@ -13,8 +13,9 @@ import pytest
 from aiohttp import web
 
 from resilience.breaker.observers.mapped import Fields
-from resilience.breaker.observers.polling import Subject
+from resilience.breaker.observers.polling import PolledObserver, Subject
 from resilience.breaker.observers.registry import REMOTE, Request
+from resilience.breaker.observers.resilience4j import ActuatorEvents
 from resilience.lab.system import Instance, System
 from resilience.plan import load_text
 from resilience.run.observing import observe
@@ -159,6 +160,44 @@ async def test_observers_remote_actuator_tells_states_and_what_totals_it_has(exp
     assert told == (TOTALS["made"] if exposed else {})
     assert {line["state"] for line in lines if line["kind"] == "breaker.state"} == {"closed"}
     assert {line["source"] for line in lines if line["kind"] == "gap"} <= {"totals"}
+
+
+@pytest.mark.parametrize("answers", [True, False], ids=["answering", "gone"])
+async def test_observers_remote_events_are_asked_for_once_more_at_the_end(answers: bool) -> None:
+    """What the breaker did since the last look is no silence: it is read when observing ends, or owned up to as lost."""
+    told: list[dict[str, Any]] = []
+    over = asyncio.Event()
+
+    async def events(_: web.Request) -> web.Response:
+        status = 500 if over.is_set() and not answers else 200
+        return web.json_response({"circuitBreakerEvents": told}, status=status)
+
+    async with serving({"/a/circuitbreakerevents/pricing": events}) as url:
+        lines: Lines = []
+        address = f"{url}/a/circuitbreakerevents/pricing"
+        observer = PolledObserver("events", address, PRICING, ActuatorEvents(PRICING), interval_s=3600)
+        task = asyncio.create_task(observer.run(lines.append))
+        await asyncio.sleep(0)
+        began = observer.known_until_ns
+        async with asyncio.timeout(10):
+            while observer.known_until_ns == began:  # noqa: ASYNC110 - nobody tells that an empty ring was read
+                await asyncio.sleep(0.01)
+        known = observer.known_until_ns
+        told.append({
+            "circuitBreakerName": "pricing",
+            "type": "STATE_TRANSITION",
+            "creationTime": "2026-11-22T12:28:28.031789641Z[Etc/UTC]",
+            "stateTransition": "CLOSED_TO_OPEN",
+        })  # fmt: skip
+        over.set()
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+    if answers:
+        assert [(line["from"], line["to"]) for line in lines] == [("closed", "open")]
+        assert known <= lines[0]["at"][0] <= lines[0]["at"][1]
+    else:
+        assert {(line["kind"], line["source"]) for line in lines} == {("gap", "events")}
+        assert min(line["at"][0] for line in lines) == known
 
 
 PLAN = """

@@ -3,6 +3,9 @@
 A reader is told when the answer was asked for and when it had been read: what it says was true somewhere in between. It may remember earlier
 answers (a ring, counters). Failed attempts are one gap, told when there is an answer again or observing ends; with the first answer
 after a gap a reader is told to `forget`, so that it does not take what it missed for what never was.
+
+What happened after the last answer nobody has told: events are asked for once more when observing ends, and where nobody answers then, everything
+since the last answer is a gap.
 """
 
 from __future__ import annotations
@@ -18,6 +21,7 @@ from resilience.breaker.observers.base import TROUBLE, Emit, Missed, now_ns, ses
 
 Line = dict[str, Any]
 _MOST_BYTES: Final = 8 << 20
+_ANSWER_S: Final = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +53,7 @@ class PolledObserver:
         self._reader = reader
         self._interval_s = interval_s
         self._missed = Missed()
+        self.known_until_ns = 0  # when the last answer was asked for; at first, when observing began
 
     @property
     def source(self) -> Mapping[str, str]:
@@ -56,16 +61,20 @@ class PolledObserver:
         return source_of(self._reads, self._subject)
 
     async def run(self, emit: Emit) -> None:
-        """Emit lines until cancelled."""
-        async with session(2.0) as client:
+        """Emit lines until cancelled; events are then asked for once more, for at most two seconds."""
+        self.known_until_ns = now_ns()
+        async with session(_ANSWER_S) as client:
             try:
                 while True:
                     await self._once(client, emit)
                     await asyncio.sleep(self._interval_s)
             finally:
+                if self._reads == "events" and not await self._once(client, emit):
+                    emit({"kind": "gap", **self.source, "lost": None, "at": [self.known_until_ns, now_ns()]})
                 self._missed.report(emit, self.source)
 
-    async def _once(self, client: aiohttp.ClientSession, emit: Emit) -> None:
+    async def _once(self, client: aiohttp.ClientSession, emit: Emit) -> bool:
+        """Ask and read; whether there was an answer that made sense."""
         asked_ns = now_ns()
         try:
             async with client.get(self._url) as response:
@@ -78,10 +87,12 @@ class PolledObserver:
             lines = list(self._reader.read(body.decode("utf-8", "replace"), (asked_ns, now_ns())))
         except (*TROUBLE, AttributeError):
             self._missed.note(asked_ns)
-            return
+            return False
         self._missed.report(emit, self.source)
+        self.known_until_ns = asked_ns
         for line in lines:
             emit(line)
+        return True
 
 
 def source_of(reads: str, subject: Subject) -> Mapping[str, str]:

@@ -51,6 +51,8 @@ def interpose(
     from resilience.interpose.standing import Site, prepare
     from resilience.lab.system import StackError
 
+    if up and prove:
+        fail_usage("--up proves by itself what it does; --prove is for what stands already: give one of them")
     try:
         files = compose_files(
             [file, *(more or ())], project=project, env_file=env_file, profiles=profile or ()

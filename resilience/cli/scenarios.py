@@ -62,6 +62,8 @@ def find_plan(name: str) -> Path:
     path = Path(name)
     if path.is_file():
         return path
+    if path.is_dir():
+        fail_usage(f"{name} is a folder: name a plan file in it{_yaml_files(path)}")
     known = [*scenario_names(), SUITE]
     if name not in known:
         fail_usage(f"no plan file and no built-in plan {name!r}{nearest(name, known)}")
@@ -71,6 +73,11 @@ def find_plan(name: str) -> Path:
         )
     # The package is always installed as files: the lab starts programs from it, too.
     return Path(str(resources.files("resilience.scenarios") / f"{name}.yaml"))
+
+
+def _yaml_files(folder: Path) -> str:
+    found = sorted(each.name for each in folder.iterdir() if each.suffix in (".yaml", ".yml"))
+    return f", such as {folder / found[0]}" if found else ""
 
 
 def load_or_exit(name: str, *, overlays: Sequence[Path] = (), settings: Sequence[str] = ()) -> LoadedPlan:

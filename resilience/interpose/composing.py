@@ -223,7 +223,8 @@ def compose_files(
     """The files by their absolute paths; FilesInvalid where one is missing."""
     for file in (*files, *([env_file] if env_file else ())):
         if not file.is_file():
-            raise FilesInvalid(f"{file}: there is no such file")
+            wrong = "that is a folder: name a file in it" if file.is_dir() else "there is no such file"
+            raise FilesInvalid(f"{file}: {wrong}")
     variables = os.environ if environ is None else environ
     named = tuple(profiles) or tuple(
         name for name in variables.get("COMPOSE_PROFILES", "").split(",") if name

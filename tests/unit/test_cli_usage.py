@@ -94,3 +94,27 @@ def test_beginning_of_several_names_is_answered_by_all_of_them() -> None:
     asked = CliRunner().invoke(app, ["plan", "check", "metastable-"])
     assert asked.exit_code == 2
     assert "did you mean one of metastable-good, metastable-placebo?" in asked.stderr
+
+
+@pytest.mark.parametrize("words", [("run",), ("plan", "check"), ("interpose",)])
+def test_folder_in_the_place_of_a_file_is_called_one(tmp_path: Path, words: tuple[str, ...]) -> None:
+    """It is there, so that "no such file" would send people looking for a slip of the pen."""
+    asked = CliRunner().invoke(app, [*words, str(tmp_path)])
+    assert asked.exit_code == 2, asked.output
+    assert f"{tmp_path}" in asked.stderr
+    assert "is a folder: name a" in asked.stderr
+
+
+def test_folder_with_plans_names_one_of_them(tmp_path: Path) -> None:
+    """The first by name, as a path that can be typed."""
+    for name in ("b.yaml", "a.yml", "c.txt"):
+        (tmp_path / name).touch()
+    assert f"such as {tmp_path / 'a.yml'}" in CliRunner().invoke(app, ["run", str(tmp_path)]).stderr
+
+
+def test_interpose_takes_up_or_prove(tmp_path: Path) -> None:
+    """One of them would be left out without a word, and a project that was to be brought up would not be."""
+    (tmp_path / "docker-compose.yml").write_text("services: {}\n")
+    asked = CliRunner().invoke(app, ["interpose", str(tmp_path / "docker-compose.yml"), "--up", "--prove"])
+    assert asked.exit_code == 2, asked.output
+    assert "give one of them" in asked.stderr

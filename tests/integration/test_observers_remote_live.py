@@ -162,6 +162,54 @@ async def test_observers_remote_actuator_tells_states_and_what_totals_it_has(exp
     assert {line["source"] for line in lines if line["kind"] == "gap"} <= {"totals"}
 
 
+def ring(*changes: str) -> str:
+    """An actuator's events, a second apart."""
+    return json.dumps(
+        {
+            "circuitBreakerEvents": [
+                {
+                    "circuitBreakerName": "pricing",
+                    "type": "STATE_TRANSITION",
+                    "creationTime": f"2026-11-22T12:28:{second:02d}.031789641Z[Etc/UTC]",
+                    "stateTransition": change,
+                }
+                for second, change in enumerate(changes)
+            ]
+        }
+    )
+
+
+@pytest.mark.parametrize(
+    ("answers", "told", "lost"),
+    [
+        (
+            ["A", "down", "AB"],
+            [("open", "half_open")],
+            False,
+        ),  # the ring goes on meanwhile, and shows that it was read in time
+        (["A", "down", "B"], [("open", "half_open")], True),  # pushed out: who knows what else was
+        (["down", "A", "AB"], [("open", "half_open")], True),  # what is in the first answer may be old or new
+    ],
+)
+async def test_observers_remote_ring_makes_up_for_missed_answers(
+    answers: list[str], told: list[tuple[str, str]], lost: bool
+) -> None:
+    """An answer that did not come costs nothing if the next one goes on where the last one ended."""
+    changes = {"A": "CLOSED_TO_OPEN", "B": "OPEN_TO_HALF_OPEN"}
+    texts = [each if each == "down" else ring(*map(changes.__getitem__, each)) for each in answers]
+    async with serving({"/e": answering(*texts)}) as url:
+        observer = PolledObserver("events", f"{url}/e", PRICING, ActuatorEvents(PRICING), interval_s=0.01)
+        lines: Lines = []
+        task = asyncio.create_task(observer.run(lines.append))
+        async with asyncio.timeout(10):
+            while "breaker.transition" not in kinds(lines):  # noqa: ASYNC110 - a list grows without an event
+                await asyncio.sleep(0.01)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+    assert [(line["from"], line["to"]) for line in lines if "to" in line] == told
+    assert ("gap" in kinds(lines)) is lost, lines
+
+
 @pytest.mark.parametrize("answers", [True, False], ids=["answering", "gone"])
 async def test_observers_remote_events_are_asked_for_once_more_at_the_end(answers: bool) -> None:
     """What the breaker did since the last look is no silence: it is read when observing ends, or owned up to as lost."""

@@ -76,8 +76,12 @@ class Missed:
         self._count += 1
         self._since_ns = self._since_ns or asked_ns
 
+    def clear(self) -> None:
+        """What was missed has been told after all."""
+        self._count = self._since_ns = 0
+
     def report(self, emit: Emit, source: Mapping[str, str]) -> None:
         """Emit the gap, if there is one, and begin anew."""
         if self._count:
             emit({"kind": "gap", **source, "lost": self._count, "at": [self._since_ns, now_ns()]})
-            self._count = self._since_ns = 0
+            self.clear()

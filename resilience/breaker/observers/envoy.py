@@ -22,6 +22,8 @@ _FIGURES: Final = ("ejections_active", "ejections_enforced_total", "ejections_ov
 class OutlierReader:
     """Reads the statistics of one cluster, as text or as JSON (`format=json`)."""
 
+    complete = False
+
     def __init__(self, subject: Subject) -> None:
         self._subject = subject
 
@@ -44,9 +46,6 @@ class OutlierReader:
         }
         if (ejected := figures.get("ejections_enforced_total")) is not None:
             yield total_line(self._subject, "opened", ejected, at, OBSERVER)
-
-    def forget(self) -> None:
-        """Each reading stands for itself."""
 
 
 def _stats(text: str) -> Mapping[str, int]:

@@ -22,6 +22,8 @@ OBSERVER: Final = "gobreaker"
 class CountsReader:
     """Reads state and counts."""
 
+    complete = False
+
     def __init__(self, subject: Subject) -> None:
         self._subject = subject
 
@@ -34,9 +36,6 @@ class CountsReader:
         yield state_line(
             self._subject, state_name(str(found.get("state", found.get("State")))), at, OBSERVER, **more
         )
-
-    def forget(self) -> None:
-        """Each reading stands for itself."""
 
 
 def _find(answer: Any, name: str) -> Mapping[str, Any]:

@@ -56,6 +56,8 @@ def _spelt(word: str) -> str:
 class MappedState:
     """Reads a state out of any JSON document."""
 
+    complete = False
+
     def __init__(self, subject: Subject, mapping: Fields) -> None:
         self._subject = subject
         self._mapping = mapping
@@ -64,9 +66,6 @@ class MappedState:
         """The state."""
         assert self._mapping.state is not None  # whoever asks for a state says where it is
         yield state_line(self._subject, self._mapping.word(json.loads(text), self._mapping.state), at, "json")
-
-    def forget(self) -> None:
-        """Each reading stands for itself."""
 
 
 class MappedEvents:

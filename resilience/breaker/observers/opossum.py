@@ -29,6 +29,8 @@ def opossum_events(subject: Subject) -> MappedEvents:
 class OpossumStates:
     """Reads `toJSON()`."""
 
+    complete = False
+
     def __init__(self, subject: Subject) -> None:
         self._subject = subject
 
@@ -40,9 +42,6 @@ class OpossumStates:
                 yield state_line(self._subject, _state(circuit["state"]), at, OBSERVER)
                 return
         raise KeyError(self._subject.name)
-
-    def forget(self) -> None:
-        """Each reading stands for itself."""
 
 
 def _state(flags: Mapping[str, Any]) -> str:

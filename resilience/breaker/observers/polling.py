@@ -1,8 +1,8 @@
 """Asks an address again and again, and lets a pure reader make lines of the answers.
 
 A reader is told when the answer was asked for and when it had been read: what it says was true somewhere in between. It may remember earlier
-answers (a ring, counters). Failed attempts are one gap, told when there is an answer again or observing ends; with the first answer
-after a gap a reader is told to `forget`, so that it does not take what it missed for what never was.
+answers (a ring, counters). Failed attempts are one gap, told when there is an answer again or observing ends; unless that answer tells
+all that happened since the last one that was read (`Reader.complete`).
 
 What happened after the last answer nobody has told: events are asked for once more when observing ends, and where nobody answers then, everything
 since the last answer is a gap.
@@ -36,11 +36,12 @@ class Subject:
 class Reader(Protocol):
     """Makes lines of the run record out of one answer."""
 
+    @property
+    def complete(self) -> bool:
+        """Whether an answer tells all that happened since the last one, or owns up to what it cannot tell."""
+
     def read(self, text: str, at: tuple[int, int]) -> Iterable[Line]:
         """Lines of an answer that was asked for and read at `at`; ValueError, KeyError or TypeError where it is none."""
-
-    def forget(self) -> None:
-        """Answers were missed: compare the next one with nothing."""
 
 
 class PolledObserver:
@@ -53,6 +54,7 @@ class PolledObserver:
         self._reader = reader
         self._interval_s = interval_s
         self._missed = Missed()
+        self._answered = False
         self.known_until_ns = 0  # when the last answer was asked for; at first, when observing began
 
     @property
@@ -82,14 +84,14 @@ class PolledObserver:
                 body = await response.content.read(_MOST_BYTES)
                 while piece := await response.content.read(_MOST_BYTES):
                     body += piece
-            if self._missed:
-                self._reader.forget()
             lines = list(self._reader.read(body.decode("utf-8", "replace"), (asked_ns, now_ns())))
         except (*TROUBLE, AttributeError):
             self._missed.note(asked_ns)
             return False
+        if self._reader.complete and self._answered:
+            self._missed.clear()
         self._missed.report(emit, self.source)
-        self.known_until_ns = asked_ns
+        self.known_until_ns, self._answered = asked_ns, True
         for line in lines:
             emit(line)
         return True

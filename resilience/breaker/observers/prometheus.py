@@ -95,6 +95,8 @@ def totals(own: Iterable[Sample]) -> dict[str, int]:
 class MetricsReader:
     """Reads whichever of the known metrics a page has for the breaker; ValueError where it has none."""
 
+    complete = True  # counters go on meanwhile
+
     def __init__(self, subject: Subject) -> None:
         self._subject = subject
         self._counts: dict[str, int] | None = None
@@ -118,9 +120,6 @@ class MetricsReader:
             raise ValueError(f"no metric of a breaker called {self._subject.name!r}")
         for name, value in totals(own).items():
             yield total_line(self._subject, name, value, at, OBSERVER)
-
-    def forget(self) -> None:
-        """Counters go on meanwhile: they are compared all the same."""
 
     def _changes(self, counts: dict[str, int], at: tuple[int, int]) -> Iterator[Line]:
         last, self._counts = self._counts, counts

@@ -35,6 +35,8 @@ OBSERVER: Final = "actuator"
 class ActuatorStates:
     """Reads `{actuator}/circuitbreakers`."""
 
+    complete = False
+
     def __init__(self, subject: Subject) -> None:
         self._subject = subject
 
@@ -43,12 +45,11 @@ class ActuatorStates:
         state = json.loads(text)["circuitBreakers"][self._subject.name]["state"]
         yield state_line(self._subject, state_name(str(state)), at, OBSERVER)
 
-    def forget(self) -> None:
-        """Each reading stands for itself."""
-
 
 class ActuatorEvents:
     """Reads `{actuator}/circuitbreakerevents/{name}`."""
+
+    complete = True  # whether the ring was read in time is seen from the ring itself
 
     def __init__(self, subject: Subject) -> None:
         self._subject = subject
@@ -75,9 +76,6 @@ class ActuatorEvents:
                 before, _, after = str(event["stateTransition"]).partition("_TO_")
                 yield transition_line(self._subject, state_name(before), state_name(after), when, OBSERVER)
 
-    def forget(self) -> None:
-        """The ring goes on meanwhile: whether it was read in time is seen from the ring itself."""
-
 
 _CALLS: Final = "/metrics/resilience4j.circuitbreaker.calls?tag=name:{name}&tag=kind:"
 TOTALS: Final[Mapping[str, str]] = {
@@ -91,6 +89,8 @@ TOTALS: Final[Mapping[str, str]] = {
 class ActuatorTotal:
     """Reads one total of `{actuator}/metrics`."""
 
+    complete = True
+
     def __init__(self, subject: Subject, name: str) -> None:
         self._subject = subject
         self._name = name
@@ -102,6 +102,3 @@ class ActuatorTotal:
         if not value.is_integer():
             raise ValueError(f"no number of calls: {value}")
         yield total_line(self._subject, self._name, int(value), at, OBSERVER)
-
-    def forget(self) -> None:
-        """Totals go on meanwhile: nothing is lost with a reading."""

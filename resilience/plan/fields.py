@@ -35,9 +35,9 @@ def _compared(quantity: Quantity) -> BeforeValidator:
     return BeforeValidator(lambda v: v if isinstance(v, Comparison) else parse_comparison(v, quantity))
 
 
-def _compared_schema(quantity: Quantity) -> WithJsonSchema:
+def _compared_schema(quantity: Quantity, operators: str = "<=|>=|==|<|>") -> WithJsonSchema:
     return WithJsonSchema(
-        {"type": "string", "examples": [quantity.example], "pattern": r"^\s*(<=|>=|==|<|>)"}
+        {"type": "string", "examples": [quantity.example], "pattern": rf"^\s*({operators})"}
     )
 
 
@@ -77,5 +77,5 @@ RateBound = Annotated[Comparison, _compared(RATE), _compared_schema(RATE)]
 SizeBound = Annotated[Comparison, _compared(SIZE), _compared_schema(SIZE)]
 NumberBound = Annotated[Comparison, _compared(NUMBER), _compared_schema(NUMBER)]
 CountBound = Annotated[Comparison, _compared(COUNT), _compared_schema(COUNT)]
-ShareLimit = Annotated[Comparison, _compared(LIMIT_SHARE), _compared_schema(LIMIT_SHARE)]
-SizeLimit = Annotated[Comparison, _compared(LIMIT_SIZE), _compared_schema(LIMIT_SIZE)]
+ShareLimit = Annotated[Comparison, _compared(LIMIT_SHARE), _compared_schema(LIMIT_SHARE, ">=|==|>")]
+SizeLimit = Annotated[Comparison, _compared(LIMIT_SIZE), _compared_schema(LIMIT_SIZE, ">=|>")]

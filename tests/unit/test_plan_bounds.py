@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+import re
 
 import pytest
 
 from resilience.cli.scenarios import load_or_exit, scenario_names
-from resilience.plan import LoadedPlan, PlanInvalid, load_text
+from resilience.plan import LoadedPlan, Plan, PlanInvalid, load_text
 from resilience.plan.units import DURATION, NUMBER, SHARE, parse_comparison
 
 PLAN = """\
@@ -199,3 +200,13 @@ abort: [{service: checkout, memory: "> 500MB", for: 5s}]
         PlanInvalid, match=r"no service 'checkout'; the plan names none: add it under external.instances"
     ):
         load(text)
+
+
+def test_editors_know_which_way_an_abort_condition_looks() -> None:
+    """The published schema offers the right examples, and no operator that would be refused."""
+    limits = Plan.model_json_schema()["$defs"]["Abort"]["properties"]
+    for key, example in (("errors", "> 20%"), ("memory", "> 500MB")):
+        (limit,) = (each for each in limits[key]["anyOf"] if each["type"] == "string")
+        assert limit["examples"] == [example]
+        assert re.match(limit["pattern"], example)
+        assert not re.match(limit["pattern"], "< 80%")

@@ -7,11 +7,12 @@ import re
 import tomllib
 from pathlib import Path
 
+import docker
 import pytest
 from ruamel.yaml import YAML
 
 from resilience.lab.compose import command, creation, journal
-from resilience.lab.compose.engine import Container, engine_address, explain_no_engine
+from resilience.lab.compose.engine import Container, Engine, engine_address, explain_no_engine
 from resilience.lab.compose.images import compose_folder, context_hash, named_images, stage_context
 from resilience.lab.identity import ProcessId
 from resilience.lab.replica import replica_name
@@ -138,6 +139,26 @@ def test_services_come_up_after_what_they_call() -> None:
     called = set(creation.CALLED)
     assert not [name for name in called if set(SERVICES[name].get("depends_on", {})) & set(creation.CALLERS)]
     assert set(SERVICES["gateway"]["depends_on"]) == called
+
+
+@pytest.mark.parametrize(("given", "interval"), [({}, "30s"), ({creation.INTERVAL_VARIABLE: "2s"}, "2s")])
+async def test_engine_is_told_to_check_seldom_while_a_plan_runs(
+    tmp_path: Path, given: dict[str, str], interval: str
+) -> None:
+    """Nothing waits for its healthchecks, and they take time from what is measured; whoever sets the interval has it."""
+    program = tmp_path / "compose"
+    program.write_text(f'#!/bin/sh\necho "${creation.INTERVAL_VARIABLE}" "$@"\n')
+    program.chmod(0o755)
+    compose = command.ComposeCommand((str(program),), "2.39.4")
+    with Engine(docker.DockerClient("unix:///none.sock", version="1.41"), "unix:///none.sock") as engine:
+        made = creation.Creation(engine, compose, (tmp_path / "a.yml",), "p", 3)
+        for services, scaled in ((creation.CALLED, ""), (creation.CALLERS, "--scale gateway=3 ")):
+            with (tmp_path / "said").open("w+b") as said:
+                process = await made._start({"PATH": os.environ["PATH"], **given}, services, said)
+                assert await process.wait() == 0
+                said.seek(0)
+                words = f"-f {tmp_path}/a.yml -p p up -d --no-build --no-deps {scaled}{' '.join(services)}"
+                assert said.read().decode() == f"{interval} {words}\n"
 
 
 def test_container_trouble_tells_ended_from_unhealthy() -> None:

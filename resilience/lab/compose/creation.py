@@ -35,6 +35,9 @@ TIMEOUT_VARIABLE = "CHAOS_SPIKE_COMPOSE_TIMEOUT_S"
 _PORTS = ("GATEWAY", "TAP", "TOXIPROXY_PRICING", "TOXIPROXY_DB", "TOXIPROXY_CACHE")
 _TIMEOUT_S = 120.0
 _POLL_S = 0.25
+INTERVAL_VARIABLE = "CHAOS_SPIKE_HEALTH_INTERVAL"
+_INTERVAL = "30s"
+"""Between two healthchecks of the engine, of which nothing waits here: each is a process in a container beside the system under test."""
 CALLED = (
     *("pricing", "postgres", "redis"),
     *("toxiproxy-pricing", "toxiproxy-db", "toxiproxy-cache"),
@@ -103,7 +106,7 @@ class Creation:
             stdin=asyncio.subprocess.DEVNULL,
             stdout=said,
             stderr=said,
-            env=dict(environ),
+            env={**environ, INTERVAL_VARIABLE: environ.get(INTERVAL_VARIABLE) or _INTERVAL},
             start_new_session=True,  # a Ctrl-C is for us: we end it, then remove what it made
             preexec_fn=_die_with_parent(),
         )

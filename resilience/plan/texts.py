@@ -20,6 +20,17 @@ from resilience.plan.problems import PlanInvalid, Problem
 MAX_NODES = 200_000
 MAX_OPEN = 200
 """Brackets that may be open at once. For each one more a YAML scanner looks at all that are open: a few thousand take it many seconds."""
+_MARKS = re.compile(
+    r"""
+    (?<!\S) \# [^\n]*                               # a comment
+    | (?<! [^\s\[{,:] ) " (?: [^"\\] | \\. )* "      # a text in quotes
+    | (?<! [^\s\[{,:] ) ' (?: [^'] | '' )* '
+    | [\[{\]}]
+    """,
+    re.VERBOSE | re.DOTALL,
+)
+_LONGEST_TAG = 80
+"""Characters of a line that are looked at before a bracket."""
 _REFUSED = (YAMLError, ValueError, RecursionError, LookupError, AttributeError, TypeError)
 """What ruamel raises for texts that are not YAML: most of it is its own, a wrong tag (`!!bool x`) is anything."""
 
@@ -63,12 +74,21 @@ def _parse(text: str, source: str, yaml: YAML) -> Any:
 
 
 def _most_open(text: str) -> int:
-    """How many brackets are open at once, at most, those in texts and comments included."""
+    """How many brackets are open at once, at most. Those in comments, in quotes and amid words are none; in doubt one counts."""
     is_open = most = 0
-    for found in re.finditer(r"[\[{\]}]", text):
-        is_open = is_open + 1 if found[0] in "[{" else max(0, is_open - 1)
-        most = max(most, is_open)
+    for found in _MARKS.finditer(text):
+        if found[0] in ("[", "{"):
+            is_open += bool(is_open) or _begins_a_value(text, found.start())
+            most = max(most, is_open)
+        elif found[0] in ("]", "}"):
+            is_open = max(0, is_open - 1)
     return most
+
+
+def _begins_a_value(text: str, at: int) -> bool:
+    """Whether a value may begin there, outside of all brackets; `range [0, 10)` is words, and its bracket one of them."""
+    before = text[max(0, at - _LONGEST_TAG) : at].rpartition("\n")[2].split()
+    return not before or before[-1][-1] in ":-?" or before[-1][0] in "!&"
 
 
 def _size(node: Any, known: dict[int, int | None]) -> int:

@@ -15,12 +15,12 @@ from resilience.breaker.observers.streaming import StreamObserver
 from resilience.cli.main import app
 from resilience.plan import load_text
 from resilience.plan.problems import PlanInvalid
-from resilience.plan.texts import MAX_OPEN, parse_value
+from resilience.plan.texts import MAX_OPEN, dump, parse_value
 
 DEEP = "[" * 5000
 
 
-@pytest.mark.parametrize("text", [DEEP, '{"a": ' * 5000, "name: " + DEEP, "x: '" + DEEP + "'"])
+@pytest.mark.parametrize("text", [DEEP, '{"a": ' * 5000, "name: " + DEEP, "a: &b " + DEEP, "- !!seq " + DEEP])
 def test_plan_with_thousands_of_open_brackets_is_refused_before_it_is_scanned(text: str):
     """A YAML scanner takes seconds for each few thousand of them; none of it is begun."""
     with pytest.raises(PlanInvalid, match=f"more than {MAX_OPEN} brackets are open"):
@@ -31,6 +31,15 @@ def test_plan_text_with_many_brackets_that_close_is_read():
     """What counts is how many are open at once, not how many there are."""
     assert parse_value("[" + "[1], " * 1000 + "{}]", "--set") == [*([1] for _ in range(1000)), {}]
     assert parse_value("[" * MAX_OPEN + "]" * MAX_OPEN, "--set")
+
+
+@pytest.mark.parametrize("word", ["'[%d, 10)'", '"[%d, \\"10)"', "range [%d", "1 # [%d", "'it''s [%d'"])
+def test_brackets_that_are_part_of_a_text_may_stay_open(word: str):
+    """Rows of data that name half-open intervals are no nesting, however many they are."""
+    rows = "".join(f"- {word % number}\n" for number in range(2 * MAX_OPEN))
+    values = parse_value(rows, "data.yaml")
+    assert len(values) == 2 * MAX_OPEN
+    assert parse_value(dump({"rows": values}), "the record") == {"rows": values}
 
 
 def test_specification_that_is_nested_without_end_is_told_in_one_line(tmp_path: Path):

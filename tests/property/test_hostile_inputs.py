@@ -15,8 +15,11 @@ from hypothesis import strategies as st
 sys.path.insert(0, str(Path(__file__).parents[1] / "torture"))
 import deeds
 from deeds import Deeds, HangError, hang_alarm
-from hostile import READERS, inputs
+from hostile import CORPUS, READERS, SPEC, inputs
 from wounds import wounded
+
+from resilience.breaker.report import Verdict
+from resilience.breaker.trace import verify_trace
 
 DEEDS = Deeds(Path(tempfile.gettempdir()))
 """A record is judged in a folder of the temporary directory; nothing else may be written anywhere."""
@@ -46,6 +49,15 @@ def test_reader_survives_hostile_inputs(reader: str) -> None:
 
     survives()
     assert DEEDS.found == []
+
+
+@pytest.mark.parametrize("which", range(len(CORPUS["trace"]())))
+def test_trace_that_is_to_be_wounded_is_a_sound_one(which: int) -> None:
+    """Each history is understood to its end before it is wounded: where the first line is refused nothing behind it is tried."""
+    history = CORPUS["trace"]()[which].decode()
+    report, _ = verify_trace(history, SPEC)
+    assert [name for name, rule in report.instances[0].rules.items() if rule.verdict is Verdict.FAIL] == []
+    assert sum(report.instances[0].observations.values()) >= len(history.splitlines()) - 2
 
 
 @pytest.mark.parametrize("stuck", [lambda: all(True for _ in iter(int, 1)), lambda: time.sleep(60)])

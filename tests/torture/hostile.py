@@ -34,7 +34,7 @@ from resilience.breaker.observers.gobreaker import CountsReader
 from resilience.breaker.observers.mapped import Fields, MappedEvents, MappedState
 from resilience.breaker.observers.polling import Subject
 from resilience.breaker.observers.prometheus import MetricsReader
-from resilience.breaker.observers.resilience4j import ActuatorEvents, ActuatorStates
+from resilience.breaker.observers.resilience4j import ActuatorEvents, ActuatorStates, ActuatorTotal
 from resilience.breaker.spec import BreakerSpec, SpecError
 from resilience.breaker.trace import render, verify_trace
 from resilience.load.http_response import ProtocolViolationError, ResponseReader
@@ -134,6 +134,7 @@ def read_observed(data: bytes) -> None:
     for reader in (
         ActuatorStates(subject),
         ActuatorEvents(subject),
+        ActuatorTotal(subject, "failed"),
         CountsReader(subject),
         MappedState(subject, fields),
         MetricsReader(subject),
@@ -224,20 +225,31 @@ def _plans() -> list[bytes]:
 
 
 def _traces() -> list[bytes]:
-    def line(**fields: Any) -> str:
-        return json.dumps({"v": 1, "breaker": "pricing", "instance": "a", **fields})
+    """Histories that are understood: nothing behind the first line is ever wounded otherwise."""
 
-    calls = [
-        line(
-            kind="breaker.call", t=[at, at + 5], outcome="failure" if at < 600 else "success", at=[at, at + 5]
-        )
-        for at in range(0, 1200, 100)
-    ]
+    def line(kind: str, **fields: Any) -> str:
+        return json.dumps({"kind": kind, "breaker": "pricing", "instance": "a", **fields})
+
+    told = [json.dumps({"kind": "boot", "instance": "a", "at": 0})]
+    for number in range(16):
+        at, outcome = number / 10, "failure" if number < 5 else "rejected" if number < 15 else "ok"
+        told.append(line("call", id=f"c{number}", start=at, end=at + 0.005, outcome=outcome, fallback=True))
+        if outcome != "rejected":
+            told.append(line("arrival", id=f"c{number}", at=[at + 0.001, at + 0.002], done=at + 0.004))
     steps = [
-        line(kind="breaker.transition", **{"from": a, "to": b}, at=[500 + i, 510 + i])
-        for i, (a, b) in enumerate((("closed", "open"), ("open", "half_open"), ("half_open", "closed")))
+        line("transition", **{"from": a, "to": b}, at=[at, at + 0.003], seq=number)
+        for number, (a, b, at) in enumerate(
+            (("closed", "open", 0.404), ("open", "half_open", 1.5), ("half_open", "closed", 1.504)), start=1
+        )
     ]
-    return ["\n".join([*calls, *steps]).encode(), "\n".join(steps).encode()]
+    more = [
+        line("state", state="open", at=[0.5, 0.52], failures=None),
+        line("counter", name="rejected", value=0, at=0.45, others=True),
+        line("counter", name="rejected", value=9, at=1.45),
+        json.dumps({"kind": "fault", "name": "down", "on": 0, "off": [1, 1.1]}),
+        json.dumps({"kind": "gap", "source": "events", "at": [1.6, 1.61], "lost": 1}),
+    ]
+    return ["\n".join(each).encode() for each in (told, steps, [*told, *steps], [*told, *steps, *more])]
 
 
 def _observed() -> list[bytes]:
@@ -249,7 +261,8 @@ def _observed() -> list[bytes]:
     }
     metrics = (
         b'resilience4j_circuitbreaker_state{name="pricing",state="open"} 1.0\n'
-        b'resilience4j_circuitbreaker_state{name="pricing",state="closed"} 0.0\n# HELP x\nx_total{a="b"} 3e2 17\n'
+        b'resilience4j_circuitbreaker_state{name="pricing",state="closed"} 0.0\n'
+        b'resilience4j_circuitbreaker_calls_seconds_count{name="pricing",kind="failed"} 7.0\n# HELP x\nx_total{a="b"} 3e2 17\n'
     )
     return [
         json.dumps({"circuitBreakers": {"pricing": {"state": "OPEN"}}}).encode(),
@@ -260,6 +273,8 @@ def _observed() -> list[bytes]:
         json.dumps({"name": "pricing", "state": "open", "from": "closed", "to": "open", "at": 1.5}).encode(),
         b"cluster.pricing.outlier_detection.ejections_active: 1\n",
         metrics,
+        b'circuit{name="pricing",event="open"} 3\ncircuit{name="pricing",event="reject"} 12\n',
+        json.dumps({"measurements": [{"statistic": "COUNT", "value": 3.0}]}).encode(),
     ]
 
 

@@ -1,8 +1,10 @@
-"""The one lab that the integration tests share: started at the first test that asks for it."""
+"""What integration tests share: one lab, started at the first test that asks for it, and servers to be frozen and killed."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Iterator
 
+import pytest
 import pytest_asyncio
+from served_process import Served
 
 from resilience.lab.embedded import EmbeddedStack
 from resilience.lab.options import LabOptions
@@ -16,3 +18,17 @@ async def lab() -> AsyncIterator[System]:
     system = await stack.up()
     yield system
     await stack.down()
+
+
+@pytest.fixture
+def serve() -> Iterator[Callable[..., Served]]:
+    """Start servers; they are gone after the test."""
+    made: list[Served] = []
+
+    def start(*flags: str) -> Served:
+        made.append(Served(*flags))
+        return made[-1]
+
+    yield start
+    for each in made:
+        each.close()

@@ -45,7 +45,7 @@ from resilience.interpose.rewriting import ADMIN_NETWORK, interpose
 from resilience.lab.compose.command import find_compose
 from resilience.lab.compose.images import provide_own_image
 from resilience.lab.identity import ProcessId
-from resilience.lab.ports import free_port
+from resilience.lab.ports import free_ports
 from resilience.lab.system import StackError
 
 log = logging.getLogger("chaos_spike.interpose")
@@ -121,7 +121,7 @@ def facts_of(site: Site, files: ComposeFiles, model: Model) -> Facts:
         name: site.engine.exposed(str(service.get("image") or f"{files.project}{separator}{name}"))
         for name, service in services.items()
     }
-    ports = tuple(free_port() for _ in range(2 * len(services)))
+    ports = free_ports(2 * len(services))
     exposed = {name: found for name, found in asked.items() if found is not None}
     absent = frozenset(asked.keys() - exposed.keys())
     return Facts(str(files.project), separator, _NO_IMAGE, exposed, ports, absent)

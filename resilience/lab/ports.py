@@ -14,27 +14,44 @@ LOOPBACK = "127.0.0.1"
 _BACKLOG = 4096
 
 _LOWEST = 10_000
+_TRIES = 1_000
 _RANGE = Path("/proc/sys/net/ipv4/ip_local_port_range")
 # Where systems begin that do not tell it there.
 _BY_RFC_6335 = 49_152
 
 
 def free_port() -> int:
-    """A port on loopback that nobody listens on, and that nobody is given who does not ask for that one.
+    """A port on loopback that nobody listens on, and that nobody is given who does not ask for that one. StackError if none is found.
 
-    It is below the range from which the system hands out ports. One of that range may be given to any outgoing connection as long as its
-    server is down: to one of the spike, and even to a client that calls the dead server and so reaches itself. (Somebody who names a
-    port may still take it: whoever uses it tries again with another.)
+    It is below the range from which the system hands out ports, unless that begins very low. One of that range may be given to any outgoing
+    connection as long as its server is down: to one of the spike, and even to a client that calls the dead server and so reaches itself.
+    (Somebody who names a port may still take it: whoever uses it tries again with another.)
     """
+    (port,) = free_ports(1)
+    return port
+
+
+def free_ports(count: int) -> tuple[int, ...]:
+    """So many free ports, each another one: drawn one by one, a few dozen would hold the same port twice now and then."""
     end = max(_handed_out_from(), 2 * _LOWEST)
-    while True:
+    found: set[int] = set()
+    refused = ""
+    for _ in range(count + _TRIES):
+        if len(found) == count:
+            break
         port = random.SystemRandom().randrange(_LOWEST, end)
         with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as sock:
             try:
                 sock.bind((LOOPBACK, port))
-            except OSError:
+            except OSError as error:
+                refused = f" ({error.strerror or error})"
                 continue
-            return port
+        found.add(port)
+    else:
+        raise StackError(
+            f"no port on {LOOPBACK} from {_LOWEST} to {end - 1} can be used{refused}; see `chaos-spike doctor`"
+        )
+    return tuple(found)
 
 
 def _handed_out_from() -> int:

@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -13,7 +14,7 @@ import pytest
 from resilience.lab import unprivileged
 from resilience.lab.binaries import postgres_programs, valkey_program
 from resilience.lab.identity import ProcessId
-from resilience.lab.ports import check_port, free_port
+from resilience.lab.ports import check_port, free_port, free_ports
 from resilience.lab.rundir import make_run_directory, read_owner, sweep_run_directories, write_owner
 from resilience.lab.system import StackError
 from resilience.lab.unprivileged import Account, account, published, reachable
@@ -103,8 +104,6 @@ def test_no_place_for_a_run_directory_is_one_clear_error():
 
 def test_port_in_use_is_named(monkeypatch):
     """A fixed port that is taken is one error that names the port and who wanted it."""
-    import socket
-
     with socket.socket() as sock:
         sock.bind(("127.0.0.1", 0))
         sock.listen()
@@ -121,6 +120,35 @@ def test_free_port_is_usable():
         port = free_port()
         assert 10_000 <= port < max(begin, 20_000)
         check_port("anything", port)
+
+
+class Drawn:
+    """Draws these numbers, the last one for ever."""
+
+    def __init__(self, *numbers):
+        self._left = list(numbers)
+
+    def randrange(self, _start, _stop):
+        """The next of them."""
+        return self._left.pop(0) if len(self._left) > 1 else self._left[0]
+
+
+def test_free_ports_are_each_another_one(monkeypatch):
+    """A port that is drawn twice, and nobody has taken yet, would be given to two of one system."""
+    one, other = free_ports(2)
+    draws = Drawn(one, one, other)
+    monkeypatch.setattr("resilience.lab.ports.random.SystemRandom", lambda: draws)
+    assert sorted(free_ports(2)) == sorted((one, other))
+
+
+def test_machine_without_a_free_port_is_told(monkeypatch):
+    """Where nothing can be bound, looking for a port ends, with the reason."""
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        draws = Drawn(sock.getsockname()[1])
+        monkeypatch.setattr("resilience.lab.ports.random.SystemRandom", lambda: draws)
+        with pytest.raises(StackError, match=r"no port on 127.0.0.1 .*in use.*chaos-spike doctor"):
+            free_port()
 
 
 def test_missing_programs_are_one_clear_error(monkeypatch):

@@ -27,7 +27,7 @@ from typing import IO
 
 from resilience.lab.compose.command import ComposeCommand
 from resilience.lab.compose.engine import Container, Engine
-from resilience.lab.ports import check_port, free_port
+from resilience.lab.ports import check_port, free_ports
 from resilience.lab.system import StackError
 
 PORT_PREFIX = "CHAOS_SPIKE_PORT_"
@@ -75,7 +75,10 @@ class Creation:
         for name, port in fixed.items():
             _check_fixed(name, port)
         for attempt in range(1, _TRIES + 1):
-            ports = {PORT_PREFIX + name: fixed.get(name) or str(free_port()) for name in _PORTS}
+            free = map(str, free_ports(len(_PORTS)))
+            ports = {
+                PORT_PREFIX + name: fixed.get(name) or port for name, port in zip(_PORTS, free, strict=True)
+            }
             text = await self._bring_up({**environ, **ports}, limit_s)
             if text is None:
                 return

@@ -73,7 +73,7 @@ class History:
         self._file = file
         if not create and not file.exists():
             raise HistoryError(
-                f"there is no history at {file}; runs get there with `chaos-spike history add RUN`"
+                f"there is no history at {file}; every run begins it, and `chaos-spike history add RUN` adds an older one"
             )
         with self._told():
             file.parent.mkdir(parents=True, exist_ok=True)

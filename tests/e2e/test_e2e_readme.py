@@ -47,6 +47,7 @@ def test_make_test_runs_every_tier(tmp_path: Path) -> None:
         "docs_blocks.py",
         "readme_lines.py",
         "integration/conftest.py",
+        "integration/served_process.py",
         "simulation/analysis_queue.py",
         "data/short.yaml",
     )

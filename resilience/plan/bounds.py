@@ -75,8 +75,10 @@ def schedule_problems(plan: Plan, timeline: Timeline) -> Iterator[Problem]:
     """What the run offers no time, or no calls, for."""
     for index, abort in enumerate(plan.abort):
         path: Path = ("abort", index, "for")
-        lasts = format_duration(timeline.duration_ns)
-        if abort.hold + _settle_ns(plan, abort) >= timeline.duration_ns:
+        lasts, settle_ns = format_duration(timeline.duration_ns), _settle_ns(plan, abort)
+        if abort.hold + settle_ns >= timeline.duration_ns:
+            if settle_ns:
+                lasts += f", and of a load the last {format_duration(settle_ns)} at each moment are left out"
             yield Problem(path, f"the run lasts {lasts}: nothing can hold for that long in it; shorten `for`")
         elif abort.load is not None and _has_schedule(plan, timeline, abort.load):
             needed = max(1, -(-abort.hold // NS_PER_S))

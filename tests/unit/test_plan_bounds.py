@@ -71,7 +71,8 @@ def test_sound_plan_raises_no_doubt() -> None:
         ('"> 50%", for: 5s', '"> 100%", for: 5s', "abort.0.errors: '> 100%' can never hold"),
         ('"> 50%", for: 5s', '">= 0%", for: 5s', "abort.0.errors: '>= 0%' holds whatever happens"),
         ('"> 500MB"', '"<= 500MB"', "abort.1.memory: '<= 500MB' would stop the run while all is well"),
-        ('"> 50%", for: 5s', '"> 50%", for: 10m', "plan.yaml:22:42: abort.0.for: the run lasts 55 s: nothing can hold for that long"),
+        ('"> 50%", for: 5s', '"> 50%", for: 10m', "plan.yaml:22:42: abort.0.for: the run lasts 55 s"),
+        ('"> 50%", for: 5s', '"> 50%", for: 53s', "abort.0.for: the run lasts 55 s, and of a load the last 2 s at each moment are left out: nothing can hold for that long"),
         ('500MB", for: 5s', '500MB", for: 55s', "abort.1.for: the run lasts 55 s"),
         ('"> 50%", for: 10s', '"> 50%", for: 21s', "abort.2.for: the load 'bursts' offers calls in no more than 20 seconds in a row"),
         ("for: 50s", "for: 1m", "abort.3.for: the run lasts 55 s"),
@@ -115,6 +116,11 @@ def test_second_without_a_call_breaks_the_stretch_of_a_slow_load() -> None:
     """With a call every other second no two seconds in a row have one, so the condition could never hold for five."""
     with pytest.raises(PlanInvalid, match="offers calls in no more than 1 seconds in a row"):
         load(changed("rate: 10/s", "rate: 30/m").replace(', throughput: ">= 9/s"', ""))
+
+
+def test_condition_that_just_fits_the_run_is_none_of_them() -> None:
+    """A load's last two seconds are left out, so that of 55 a condition may hold for almost 53."""
+    assert load(changed('"> 50%", for: 5s', '"> 50%", for: 52s')).doubts == ()
 
 
 def test_plan_of_a_record_is_read_whatever_is_refused_today() -> None:

@@ -78,6 +78,8 @@ def revive(undo: Undo) -> bool:
         return False
     returns = bool(undo.args.get("returns"))
     with _note(undo) as note:
+        if _kept_no_more(undo):  # while somebody else held the lock
+            return False
         if accepts(undo) and not (returns and note.is_told):
             return False
         until_s = time.monotonic() + _READY_S

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from resilience.breaker.observers.base import TROUBLE
 from resilience.breaker.observers.clocks import WallClock, wall_ns
 from resilience.breaker.observers.envoy import OutlierReader
 from resilience.breaker.observers.gobreaker import CountsReader
@@ -161,6 +162,24 @@ def test_actuator_ring_that_overflowed_is_a_gap() -> None:
     assert lines[0]["lost"] is None
 
 
+def test_actuator_event_that_cannot_be_read_is_a_gap() -> None:
+    """The ring goes on behind it, so it is never read again; what stands beside it is told all the same."""
+    reader = ActuatorEvents(PRICING)
+
+    def ring(*events: tuple[str, str]) -> str:
+        told = [
+            {"circuitBreakerName": "pricing", "creationTime": f"2026-11-22T12:28:0{n}Z", key: change}
+            for n, (key, change) in enumerate(events)
+        ]
+        return json.dumps({"circuitBreakerEvents": told})
+
+    opened, odd = ("stateTransition", "CLOSED_TO_OPEN"), ("stateTransition", "OPEN_TO_SOMEWHERE")
+    read_all(reader, [ring(("errorMessage", "x"))])
+    lines = read_all(reader, [ring(("errorMessage", "x"), opened, odd)])
+    assert [line["kind"] for line in lines] == ["breaker.transition", "gap"]
+    assert read_all(reader, [ring(("errorMessage", "x"), opened, odd)]) == []
+
+
 def test_actuator_without_the_breaker_is_no_answer() -> None:
     """A breaker that is not there is said to be missing, not closed."""
     with pytest.raises(KeyError):
@@ -246,6 +265,12 @@ def test_mapped_state_in_unusual_words() -> None:
     fields = Fields(state="components.0.status", states={"UP": "closed", "DOWN": "open"})
     (line,) = MappedState(PRICING, fields).read('{"components": [{"status": "DOWN"}]}', (1, 2))
     assert line["state"] == "open"
+
+
+def test_mapped_state_that_is_not_there_is_trouble_and_no_end() -> None:
+    """A list that is too short is an answer that makes no sense: the next one is asked for."""
+    with pytest.raises(TROUBLE):
+        list(MappedState(PRICING, Fields(state="components.0.status")).read('{"components": []}', (1, 2)))
 
 
 def test_mapped_events_without_a_time_happened_shortly_before() -> None:

@@ -210,6 +210,34 @@ async def test_observers_remote_ring_makes_up_for_missed_answers(
     assert ("gap" in kinds(lines)) is lost, lines
 
 
+async def test_observers_remote_totals_that_were_not_told_for_a_while_may_have_begun_anew() -> None:
+    """Transitions that are counted make up for an answer that did not come; whether it was the same life that counted they do not tell."""
+    page = 'circuit{{name="pricing",event="open"}} {0}\ncircuit{{name="pricing",event="success"}} 7\n'
+    async with serving({"/m": answering(page.format(0), "down", page.format(1))}) as url:
+        request = Request(f"{url}/m", PRICING, interval_s=0.01)
+        lines = await observed(request, "prometheus", lambda found: "breaker.transition" in kinds(found))
+    assert [line["source"] for line in lines if line["kind"] == "gap"] == ["totals"]
+
+
+async def test_observers_remote_asks_for_the_breaker_by_its_whole_name() -> None:
+    """Neither a "&" nor a "/" in it makes another breaker of it."""
+    asked: set[str] = set()
+
+    async def metric(request: web.Request) -> web.Response:
+        asked.add(request.query["tag"])
+        return web.Response(status=404)
+
+    async def events(request: web.Request) -> web.Response:
+        asked.add(request.match_info["name"])
+        return web.Response(status=404)
+
+    name = "a&b/50%"
+    async with serving({"/metrics/{metric}": metric, "/circuitbreakerevents/{name}": events}) as url:
+        request = Request(url, Subject("pricing", name, None), interval_s=0.01)
+        await observed(request, "actuator", lambda _: len(asked) == 2)
+    assert asked == {name, f"name:{name}"}
+
+
 @pytest.mark.parametrize("answers", [True, False], ids=["answering", "gone"])
 async def test_observers_remote_events_are_asked_for_once_more_at_the_end(answers: bool) -> None:
     """What the breaker did since the last look is no silence: it is read when observing ends, or owned up to as lost."""

@@ -18,7 +18,7 @@ TROUBLE: Final = (
     TimeoutError,
     OSError,
     ValueError,
-    KeyError,
+    LookupError,
     TypeError,
     OverflowError,
     RecursionError,

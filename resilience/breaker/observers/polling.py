@@ -2,7 +2,8 @@
 
 A reader is told when the answer was asked for and when it had been read: what it says was true somewhere in between. It may remember earlier
 answers (a ring, counters). Failed attempts are one gap, told when there is an answer again or observing ends; unless that answer tells
-all that happened since the last one that was read (`Reader.complete`).
+all that happened since the last one that was read (`Reader.complete`). Whoever did not answer may have been started anew, and count from
+zero: for totals it is a gap all the same.
 
 What happened after the last answer nobody has told: events are asked for once more when observing ends, and where nobody answers then, everything
 since the last answer is a gap.
@@ -22,6 +23,7 @@ from resilience.breaker.observers.base import TROUBLE, Emit, Missed, now_ns, ses
 Line = dict[str, Any]
 _MOST_BYTES: Final = 8 << 20
 _ANSWER_S: Final = 2.0
+_TOTAL: Final = "breaker.total"
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +50,7 @@ class PolledObserver:
     """Polls one address for one instance."""
 
     def __init__(self, reads: str, url: str, subject: Subject, reader: Reader, *, interval_s: float) -> None:
-        self._reads = reads  # events or poll: what is missing where answers are
+        self._reads = reads  # events, poll or totals: what is missing where answers are
         self._url = url
         self._subject = subject
         self._reader = reader
@@ -88,9 +90,11 @@ class PolledObserver:
         except (*TROUBLE, AttributeError):
             self._missed.note(asked_ns)
             return False
-        if self._reader.complete and self._answered:
-            self._missed.clear()
-        self._missed.report(emit, self.source)
+        if not (self._reader.complete and self._answered):
+            self._missed.report(emit, self.source)
+        elif any(line["kind"] == _TOTAL for line in lines):
+            self._missed.report(emit, source_of("totals", self._subject))
+        self._missed.clear()
         self.known_until_ns, self._answered = asked_ns, True
         for line in lines:
             emit(line)
@@ -98,7 +102,7 @@ class PolledObserver:
 
 
 def source_of(reads: str, subject: Subject) -> Mapping[str, str]:
-    """What a gap of an observer that reads `events` or states (`poll`) is a gap of."""
+    """What a gap of an observer that reads `events`, states (`poll`) or `totals` is a gap of."""
     whose = {} if subject.instance is None else {"instance": subject.instance}
     return {"source": reads, "breaker": subject.breaker, **whose}
 
@@ -136,7 +140,7 @@ def transition_line(subject: Subject, before: str, after: str, at: tuple[int, in
 def total_line(subject: Subject, name: str, value: int, at: tuple[int, int], observer: str) -> Line:
     """A total that was read; `name` is one of the history format's, and whose calls it counts beside ours nobody knows."""
     return {
-        "kind": "breaker.total",
+        "kind": _TOTAL,
         "breaker": subject.breaker,
         "instance": subject.instance,
         "boot": None,

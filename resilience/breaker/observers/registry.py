@@ -9,6 +9,7 @@ from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final, Protocol
+from urllib.parse import quote
 
 from resilience.breaker.observers.base import Emit
 from resilience.breaker.observers.envoy import OutlierReader
@@ -52,12 +53,13 @@ Make = Callable[[Request], tuple[Observer, ...]]
 
 
 _TOTALS_S: Final = 1.0
-"""Totals are asked for no more often: each is a request of its own, and none is lost with a reading."""
+"""Totals are asked for no more often: each is a request of its own, and the next answer makes up for one that did not come."""
 
 
 def _polled(reads: str, reader: Callable[[Subject], Reader], path: str = "", *, least_s: float = 0.0) -> Make:
     def make(request: Request) -> tuple[Observer, ...]:
-        url = request.address.rstrip("/") + path.replace("{name}", request.subject.name)
+        # One that is called "a&b" is not to be asked for as "a".
+        url = request.address.rstrip("/") + path.replace("{name}", quote(request.subject.name, safe=""))
         return (
             PolledObserver(
                 reads,

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from typing import Final
+from typing import Any, Final
 
 from resilience.breaker.observers.base import state_name
 from resilience.breaker.observers.clocks import WallClock, wall_ns
@@ -58,7 +58,7 @@ class ActuatorEvents:
         self._read_ns = 0
 
     def read(self, text: str, at: tuple[int, int]) -> Iterator[Line]:
-        """Transitions since the last reading, and a gap before them where events may have been pushed out."""
+        """Transitions since the last reading, and a gap where events may have been pushed out before them, or one cannot be read."""
         told = [
             e
             for e in json.loads(text)["circuitBreakerEvents"]
@@ -70,11 +70,19 @@ class ActuatorEvents:
         if lost:
             yield gap_line(self._subject, (since_ns, at[1]), OBSERVER)
         for entry in fresh:
-            event = json.loads(entry)
-            when = self._clock.place(wall_ns(event["creationTime"]), since_ns, at[1])
-            if event.get("stateTransition"):
-                before, _, after = str(event["stateTransition"]).partition("_TO_")
-                yield transition_line(self._subject, state_name(before), state_name(after), when, OBSERVER)
+            try:
+                lines = self._lines(json.loads(entry), (since_ns, at[1]))
+            except (ValueError, LookupError, TypeError, AttributeError, OverflowError):
+                # It is read no second time: the ring goes on behind it.
+                lines = [gap_line(self._subject, (since_ns, at[1]), OBSERVER)]
+            yield from lines
+
+    def _lines(self, event: Mapping[str, Any], since: tuple[int, int]) -> list[Line]:
+        when = self._clock.place(wall_ns(event["creationTime"]), *since)
+        if not event.get("stateTransition"):
+            return []
+        before, _, after = str(event["stateTransition"]).partition("_TO_")
+        return [transition_line(self._subject, state_name(before), state_name(after), when, OBSERVER)]
 
 
 _CALLS: Final = "/metrics/resilience4j.circuitbreaker.calls?tag=name:{name}&tag=kind:"

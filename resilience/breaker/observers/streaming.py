@@ -78,7 +78,7 @@ class StreamObserver:
     def _take(self, text: str, emit: Emit) -> None:
         # What is no event of ours, or no JSON at all, is somebody else's business.
         with contextlib.suppress(
-            ValueError, KeyError, TypeError, IndexError, AttributeError, OverflowError, RecursionError
+            ValueError, LookupError, TypeError, AttributeError, OverflowError, RecursionError
         ):
             for line in self._listener.heard(text, self._heard_ns):
                 emit(line)

@@ -135,8 +135,13 @@ def tracks_of(stretch: Stretch, spec: BreakerSpec) -> tuple[Track, ...]:
 
 
 def _as_one(history: Iterable[Observation]) -> Iterable[Observation]:
-    """A breaker that all instances share is one breaker, whoever asked it; one instance's boot does not reset it."""
+    """A breaker that all instances share is one breaker, whoever asked it; one instance's boot does not reset it.
+
+    A total that one instance shows counts what that one had to do with it, which is no total of the breaker.
+    """
     for entry in history:
+        if isinstance(entry, Counter) and entry.instance is not None:
+            continue
         if isinstance(entry, (Call, Arrival, Transition, State, Counter)):
             yield replace(entry, instance=_SHARED, boot=None)
         elif not isinstance(entry, Boot):

@@ -262,7 +262,8 @@ class _Feed:
     def _disturbed(self) -> list[tuple[int, int]]:
         """The times of boots and of lost records; a lost call may have run for as long as calls last."""
         margin = self._around.longest_ns + (self._spec.timeout_ns or 0)
-        lost = [gap.at.widened(margin, margin) for gap in self._around.gaps if gap.at is not None]
+        gone = [gap.at for gap in self._around.gaps if gap.at is not None and gap.source != "totals"]
+        lost = [at.widened(margin, margin) for at in gone]
         lost += self._around.holes.get(self.breaker, ())
         return [(at.lo_ns, at.hi_ns) for at in (*lost, *(boot.at for boot in self._around.boots))]
 

@@ -113,8 +113,7 @@ def from_record(
     )
     history.extend(_total(line) for line in totals if line.get("breaker") == breaker)
     history.extend(faults)
-    # A total says later what it would have said: a reading that failed has cost no evidence.
-    history.extend(_gap(line) for line in gaps if line.get("source") != "totals")
+    history.extend(_gap(line) for line in gaps)
     return history
 
 
@@ -126,7 +125,7 @@ def _total(line: Line) -> Counter:
         int(line["value"]),
         _interval(line["at"]),
         line.get("boot"),
-        source=line.get("source", "metrics"),
+        source=line.get("observer") or line.get("source", "metrics"),
         others=bool(line.get("others")),
     )
 

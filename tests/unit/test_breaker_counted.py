@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from resilience.breaker.history import (
     Boot,
     Call,
     Counter,
+    Gap,
     Interval,
     Observation,
     Transition,
@@ -106,6 +108,51 @@ def test_breaker_total_that_fell_leaves_the_question_open() -> None:
     assert "fell" in found.reason
 
 
+def test_breaker_total_that_began_anew_takes_its_others_with_it() -> None:
+    """Two were counted, the service was started anew, and has counted three of six by the next read: another total of it tells."""
+    seen = calls(*["ok"] * 6)
+    grown = total("succeeded", (1, 2), (400, 3))
+    assert rule([*seen, *grown], "R17").verdict is Verdict.FAIL
+    found = rule([*seen, *grown, *total("rejected", (2, 9), (401, 0))], "R17")
+    assert found.verdict is Verdict.UNKNOWN, found.reason
+
+
+@pytest.mark.parametrize(
+    ("at", "verdict"), [(span(150, 180), Verdict.UNKNOWN), (span(900, 950), Verdict.FAIL)]
+)
+def test_breaker_total_that_could_not_be_read_may_have_begun_anew(at: Interval, verdict: Verdict) -> None:
+    """Whoever did not answer between two reads may have been started in between; what happened later is no excuse."""
+    history = [*calls(*["ok"] * 6), *total("succeeded", (1, 2), (400, 3)), Gap("totals", at, 1, "b", "i")]
+    found = rule(history, "R17")
+    assert found.verdict is verdict, found.reason
+    if verdict is Verdict.UNKNOWN:
+        assert "anew" in found.reason
+
+
+def test_breaker_totals_of_two_sources_are_not_mixed() -> None:
+    """A sidecar counts from another beginning than the service does: the difference of the two is nobody's growth."""
+    far = [replace(each, source="envoy") for each in total("succeeded", (2, 100), (401, 106))]
+    assert (
+        rule([*calls(*["ok"] * 6), *total("succeeded", (1, 0), (400, 6)), *far], "R17").verdict
+        is Verdict.PASS
+    )
+    opened = [
+        *total("opened", (0, 1), (900, 1)),
+        *(replace(e, source="envoy") for e in total("opened", (5, 7), (905, 7))),
+    ]
+    assert rule(opened, "R19", openings_max=2, horizon_ms=2000).verdict is Verdict.PASS
+
+
+def test_breaker_total_of_one_instance_is_none_of_a_breaker_that_all_share() -> None:
+    """What one instance counted leaves out the calls of the others."""
+    one, two = calls("ok", "ok"), [replace(each, instance="j") for each in calls("ok", "ok", begin_ms=100)]
+    report = verify(
+        [*one, *two, *total("succeeded", (1, 0), (400, 2))],
+        BreakerSpec.from_mapping({**THREE, "scope": "shared"}),
+    )
+    assert report.instances[0].rules["R17"].verdict is not Verdict.FAIL
+
+
 def test_breaker_total_of_a_disabled_breaker_promises_nothing() -> None:
     """Resilience4j counts nothing while it is disabled."""
     switched = [
@@ -129,28 +176,29 @@ def test_breaker_many_totals_are_compared_in_one_pass() -> None:
 
 
 @pytest.mark.parametrize(
-    ("reads", "fails"),
+    ("reads", "verdict"),
     [
-        ([(0, 3), (900, 6)], True),
-        ([(0, 3), (900, 5)], False),
-        ([(0, 3), (500, 4), (900, 5), (1800, 7)], True),  # three within [500, 1801] ms
-        ([(0, 3), (5000, 9)], False),  # perhaps far from each other
-        ([(0, 9), (500, 0), (900, 2)], False),  # it was started anew
+        ([(0, 3), (900, 6)], Verdict.FAIL),
+        ([(0, 3), (900, 5)], Verdict.PASS),
+        ([(0, 3), (500, 4), (900, 5), (1800, 7)], Verdict.FAIL),  # three within [500, 1801] ms
+        ([(0, 3), (5000, 9)], Verdict.UNKNOWN),  # perhaps far from each other, and perhaps not
+        ([(0, 3), (900, 5), (4000, 5), (4900, 7)], Verdict.PASS),  # two, and two long after
+        ([(0, 9), (500, 0), (900, 2)], Verdict.PASS),  # it was started anew
     ],
 )
 def test_breaker_openings_that_a_total_counts_are_held_to_the_budget(
-    reads: list[tuple[int, int]], fails: bool
+    reads: list[tuple[int, int]], verdict: Verdict
 ) -> None:
     """Three openings within two seconds, where two are allowed, whoever saw them: a total says that they were."""
     found = rule(total("opened", *reads), "R19", openings_max=2, horizon_ms=2000)
-    assert (found.verdict is Verdict.FAIL) is fails, found.reason
-    if fails:
+    assert found.verdict is verdict, found.reason
+    if verdict is Verdict.FAIL:
         assert found.witness is not None
         assert "opened read at" in str(found.witness)
 
 
 def test_breaker_total_lines_of_a_record_become_observations() -> None:
-    """Only this breaker's, and a reading of totals that failed is no loss of evidence."""
+    """Only this breaker's, each by who told it; and that they could not be read for a while."""
     line = {
         "kind": "breaker.total",
         "breaker": "b",
@@ -164,7 +212,12 @@ def test_breaker_total_lines_of_a_record_become_observations() -> None:
     }
     gap = {"kind": "gap", "source": "totals", "breaker": "b", "lost": 2, "at": [1, 2]}
     found = from_record(
-        breaker="b", run_id="r", calls=[], totals=[line, {**line, "breaker": "c"}], gaps=[gap]
+        breaker="b",
+        run_id="r",
+        calls=[],
+        totals=[line, {**line, "breaker": "c"}, {**line, "observer": "envoy"}],
+        gaps=[gap],
     )
-    assert found == [Counter("b", "i", "rejected", 3, Interval(1, 2), others=True)]
+    told = Counter("b", "i", "rejected", 3, Interval(1, 2), others=True)
+    assert found == [told, replace(told, source="envoy"), Gap("totals", Interval(1, 2), 2, "b")]
     assert parse_jsonl(dump_jsonl(found)) == found

@@ -2,7 +2,8 @@
 
 Between two reads of a total its growth is the number of events whose instant lay between the reads. Events that lie there for
 certain give the least growth, events that may the greatest. Calls that nobody can be named for, and records that were lost, leave
-the question open; a total that fell was reset by something that this history does not tell.
+the question open. Whoever counts may have been started anew without a word: a total that fell says so of all that the same source
+counts, and where its totals could not be read for a while nobody knows. Totals from two sources are compared each with its own.
 
 A total that may count others' calls (`Counter.others`: what a service's own metrics show, where a retry around the breaker makes
 several attempts of a call, or somebody else calls as well) can only be too small: what is seen to have happened must be in it. And
@@ -26,24 +27,50 @@ def check(case: Case, found: Finding) -> None:
     track = case.track
     # A call that ran across a cut belongs to one stretch, and is counted on the other side as well.
     inside = [c for c in track.counters if c.at.lo_ns > track.alone.lo_ns and c.at.hi_ns < track.alone.hi_ns]
-    for name in COUNTERS:
-        reads = [c for c in inside if c.name == name]
-        if len(reads) < 2 or not (track.eventful if name == "opened" else track.calls):
-            continue
-        if any(read.others for read in reads) and _switched(track):
-            continue
-        grown = _grown(reads, list(_events(track, name)), case.spec.delta_ns)
-        for (before, after), (least, most) in zip(pairwise(reads), grown, strict=True):
-            _compare(case, found, before, after, least, most)
+    for source in sorted({c.source for c in inside}):
+        told = [c for c in inside if c.source == source]
+        anew = _anew(told)
+        for name in COUNTERS:
+            reads = [c for c in told if c.name == name]
+            if len(reads) < 2 or not (track.eventful if name == "opened" else track.calls):
+                continue
+            if any(read.others for read in reads) and _switched(track):
+                continue
+            grown = _grown(reads, list(_events(track, name)), case.spec.delta_ns)
+            for pair, expected in zip(pairwise(reads), grown, strict=True):
+                _compare(case, found, pair, expected, anew)
 
 
-def _compare(case: Case, found: Finding, before: Counter, after: Counter, least: int, most: int) -> None:
+def _anew(told: Sequence[Counter]) -> list[Interval]:
+    """When whoever counts was started anew, as far as a total that fell tells; its others may have grown beyond what they were."""
+    each = (pairwise([c for c in told if c.name == name]) for name in COUNTERS)
+    return [
+        Interval(before.at.lo_ns, after.at.hi_ns)
+        for pairs in each
+        for before, after in pairs
+        if after.value < before.value
+    ]
+
+
+def _compare(
+    case: Case,
+    found: Finding,
+    reads: tuple[Counter, Counter],
+    expected: tuple[int, int],
+    anew: Iterable[Interval],
+) -> None:
+    (before, after), (least, most) = reads, expected
     grown = after.value - before.value
     if grown < 0:
         found.open_question(f"truncated: the total of {after.name} fell")
     elif grown < least or (grown > most and not after.others):
-        if case.track.blind(before.at.lo_ns, after.at.hi_ns) or case.track.unheard:
+        lo, hi = before.at.lo_ns, after.at.hi_ns
+        if case.track.blind(lo, hi) or case.track.unheard:
             found.open_question("calls or events may be unknown between two reads")
+            return
+        unread = (gap.at or case.track.span for gap in case.track.lost("totals"))
+        if any(at.lo_ns <= hi and at.hi_ns >= lo for at in (*anew, *unread)):
+            found.open_question(f"truncated: the total of {after.name} may have begun anew")
             return
         happened = f"at least {least}" if after.others else _range(least, most)
         found.fail(

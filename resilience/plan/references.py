@@ -12,7 +12,7 @@ from resilience.plan.addresses import stand_ins
 from resilience.plan.problems import Path, Problem, nearest
 from resilience.plan.schema import Expectation, Plan
 from resilience.plan.stimuli import stimulus_problems
-from resilience.plan.targets import known_containers, known_proxies
+from resilience.plan.targets import known_containers, known_proxies, where_to_add
 
 LAB_SERVICES = ("gateway", "pricing", "postgres", "valkey")
 
@@ -52,26 +52,9 @@ def references(plan: Plan) -> Iterator[Problem]:
     }
     for path, what, name in (*_of_parts(plan), *_of_expectations(plan)):
         if name not in known[what]:
-            yield Problem(
-                path, f"no {what} {name!r}{nearest(name, known[what]) or _where_to_add(plan, what)}"
-            )
+            yield Problem(path, f"no {what} {name!r}{nearest(name, known[what]) or where_to_add(plan, what)}")
     yield from _missing(plan)
     yield from stimulus_problems(plan)
-
-
-def _where_to_add(plan: Plan, what: str) -> str:
-    """Where names of this kind come from, for a plan that has none at all."""
-    of_instances = "external.instances: [{name: NAME-1, service: NAME}]"
-    places = {
-        "proxy": "external.proxies" if plan.external is not None else "proxies",
-        "target": "external.proxies" if plan.external is not None else "proxies",
-        "load": "load",
-        "fault": "faults",
-        "breaker": "breakers",
-        "service": "system.watch" if plan.system is not None else of_instances,
-        "address": "external.addresses",
-    }
-    return f"; the plan names none: add it under {places[what]}" if what in places else ""
 
 
 def _containers(plan: Plan) -> Collection[str]:

@@ -49,6 +49,21 @@ def wire_of(plan: Plan, fault: Fault) -> str | None:
     return (_FRONTED if plan.lab is not None else behind).get(fault.target)
 
 
+def where_to_add(plan: Plan, what: str) -> str:
+    """Where names of this kind come from, for a plan that has none at all."""
+    of_instances = "external.instances: [{name: NAME-1, service: NAME}]"
+    places = {
+        "proxy": "external.proxies" if plan.external is not None else "proxies",
+        "target": "external.proxies" if plan.external is not None else "proxies",
+        "load": "load",
+        "fault": "faults",
+        "breaker": "breakers",
+        "service": "system.watch" if plan.system is not None else of_instances,
+        "address": "external.addresses",
+    }
+    return f"; the plan names none: add it under {places[what]}" if what in places else ""
+
+
 def target_problems(plan: Plan, fault: Fault, path: Path) -> Iterator[Problem]:
     """What is wrong with the target of a fault."""
     known: Collection[str] = {
@@ -64,7 +79,8 @@ def target_problems(plan: Plan, fault: Fault, path: Path) -> Iterator[Problem]:
     elif fault.container is not None and plan.lab is None and fault.target not in known:
         yield Problem(place, f"{fault.target!r} may not be faulted; add it to allow.services")
     elif fault.target not in known:
-        yield Problem(place, f"no {fault.on} {fault.target!r}{nearest(fault.target, known)}")
+        hint = nearest(fault.target, known) or where_to_add(plan, fault.on)
+        yield Problem(place, f"no {fault.on} {fault.target!r}{hint}")
     allowed = plan.allow.services
     bounded = plan.lab is not None or fault.proxy is not None
     if bounded and allowed is not None and fault.target not in allowed:

@@ -206,6 +206,11 @@ abort: [{service: checkout, memory: "> 500MB", for: 5s}]
         PlanInvalid, match=r"no service 'checkout'; the plan names none: add it under external.instances"
     ):
         load(text)
+    fault = "faults: [{id: down, proxy: pricing, enabled: false, start: baseline+1s, duration: 2s}]\n"
+    with pytest.raises(
+        PlanInvalid, match=r"faults.0.proxy: no proxy 'pricing'; the plan names none: add it under external.p"
+    ):
+        load(text + fault)
 
 
 def test_editors_know_which_way_an_abort_condition_looks() -> None:

@@ -82,6 +82,8 @@ def run(
     loaded = [load_or_exit(name, overlays=overlay or (), settings=setting or ()) for name in names]
     check_cluster(cluster, jobs, workers, loaded)
     place = placed(stack, target, fallback, dry_run=dry_run, notice=notice)
+    if jobs > 1 and len(loaded) > 1:
+        check_jobs(place, live=live)
     for plan in loaded:
         check_stack(plan, place)
         if not dry_run:
@@ -110,7 +112,6 @@ def _run_all(
     names = [name for name, _ in plans]
     with Signals() as signals:
         if jobs > 1 and len(names) > 1:
-            check_jobs(words.place, live=live)
             outcomes = run_jobs([Job(name, words.again(name)) for name in names], jobs, signals)
         else:
             outcomes = _run_in_turn(plans, words, signals, live=live)

@@ -23,6 +23,24 @@ def test_run_refuses_a_cluster_for_a_plan_without_load() -> None:
 
 
 @pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--live",), "--live shows one run; leave it or --jobs out"),
+        (("--stack", "compose"), "with --stack compose there is one"),
+    ],
+)
+def test_jobs_that_would_share_one_thing_are_refused_by_a_dry_run_too(
+    words: tuple[str, ...], said: str
+) -> None:
+    """Who tries a command out beforehand wants to know whether it will be taken."""
+    asked = CliRunner().invoke(app, ["run", "breaker", "db-pool", "--jobs", "2", "--dry-run", *words])
+    assert asked.exit_code == 2, asked.output
+    assert said in asked.stderr
+    alone = CliRunner().invoke(app, ["run", "breaker", "--jobs", "2", "--dry-run", *words])
+    assert alone.exit_code == 0, alone.output
+
+
+@pytest.mark.parametrize(
     ("name", "value", "said"),
     [
         ("BREAKER", "foo", "'foo' is not one of purgatory, aiobreaker, circuitbreaker, hyx, none"),

@@ -12,7 +12,7 @@ from dataclasses import replace
 from resilience.breaker.observation import Interval
 from resilience.breaker.report import InstanceReport, PathStep, RuleVerdict, Verdict, Witness
 from resilience.breaker.rules.r15_fast_fail import many_slow
-from resilience.breaker.rules.r19_flapping import crowded, too_many
+from resilience.breaker.rules.r19_flapping import TOO_COARSE, crowded, perhaps_crowded, too_many
 from resilience.breaker.spec import BreakerSpec
 
 
@@ -78,7 +78,12 @@ def _path(before: tuple[PathStep, ...], after: tuple[PathStep, ...]) -> tuple[Pa
 
 def _flapping(verdict: RuleVerdict, opened: list[Interval], spec: BreakerSpec) -> RuleVerdict:
     """R19 over openings of several stretches."""
-    if verdict.verdict is Verdict.FAIL or (crowd := crowded(opened, spec)) is None:
+    if verdict.verdict is Verdict.FAIL:
+        return verdict
+    if (crowd := crowded(opened, spec)) is None:
+        if verdict.verdict is Verdict.PASS and perhaps_crowded(opened, spec):
+            unsettled = verdict.unsettled + 1
+            return replace(verdict, verdict=Verdict.UNKNOWN, reason=TOO_COARSE, unsettled=unsettled)
         return verdict
     inside = sorted(opened)[crowd[0] : crowd[0] + crowd[1]]
     return replace(

@@ -2,7 +2,7 @@
 
 Openings are counted where they were seen, and where a total of them was read: one that grew by more than the budget between two reads
 within the horizon says so without telling when each was. Where nothing but a total tells of them, and was read too seldom to say whether
-they came within one horizon, the question stays open.
+they came within one horizon, the question stays open; as it does where openings that were seen are not known well enough.
 """
 
 from __future__ import annotations
@@ -10,10 +10,13 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import Final
 
 from resilience.breaker.observation import Counter, Interval
 from resilience.breaker.rules.base import Case, Finding, Rule
 from resilience.breaker.spec import BreakerSpec
+
+TOO_COARSE: Final = "too coarse: when it opened is not known well enough"
 
 
 def check(case: Case) -> Finding:
@@ -21,7 +24,8 @@ def check(case: Case) -> Finding:
     if case.spec.openings_max is None:
         return Finding(idle_why="no budget of openings is specified")
     found = Finding(exercised=1)
-    if (crowd := crowded([o.opened for o in case.openings], case.spec)) is not None:
+    opened = [o.opened for o in case.openings]
+    if (crowd := crowded(opened, case.spec)) is not None:
         index, inside = crowd
         there = case.openings[index : index + inside]
         found.fail(
@@ -30,6 +34,8 @@ def check(case: Case) -> Finding:
             [f"opened at {case.within(o.opened)}" for o in there],
             f"holds if openings_max = {inside}",
         )
+    elif perhaps_crowded(opened, case.spec):
+        found.open_question(TOO_COARSE)
     _by_total(case, found)
     return found
 
@@ -41,11 +47,11 @@ def _by_total(case: Case, found: Finding) -> None:
     for source in sorted({read.source for read in told}):
         reads = [read for read in told if read.source == source]
         _within_horizon(case, found, reads)
-        if not (seen or found.failures) and _perhaps_crowded(reads, case.spec):
-            found.open_question("too coarse: the total of opened was read too seldom")
+        if not (seen or found.failures) and _perhaps_by_total(reads, case.spec):
+            found.open_question(f"{TOO_COARSE}: their total was read too seldom")
 
 
-def _perhaps_crowded(reads: Sequence[Counter], spec: BreakerSpec) -> bool:
+def _perhaps_by_total(reads: Sequence[Counter], spec: BreakerSpec) -> bool:
     """Whether more openings than are allowed may have come within one horizon: all that a window of that length touches."""
     grown = [max(0, after.value - before.value) for before, after in pairwise(reads)]
     first = inside = 0
@@ -90,6 +96,17 @@ def crowded(opened: Sequence[Interval], spec: BreakerSpec) -> tuple[int, int] | 
         if spec.openings_max is not None and inside > spec.openings_max:
             return index, inside
     return None
+
+
+def perhaps_crowded(opened: Sequence[Interval], spec: BreakerSpec) -> bool:
+    """Whether more openings than are allowed may lie within the horizon, as little as is known of when each was."""
+    earliest = sorted(at.lo_ns for at in opened)
+    latest = sorted(at.hi_ns for at in opened)
+    return spec.openings_max is not None and any(
+        # Those that are not over when the window begins, and may have begun when it ends.
+        bisect_right(earliest, begin + spec.horizon_ns) - index > spec.openings_max
+        for index, begin in enumerate(latest)
+    )
 
 
 def too_many(inside: int, spec: BreakerSpec) -> str:

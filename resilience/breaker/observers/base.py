@@ -68,9 +68,6 @@ class Missed:
         self._count = 0
         self._since_ns = 0
 
-    def __bool__(self) -> bool:
-        return self._count > 0
-
     def note(self, asked_ns: int) -> None:
         """One more; `asked_ns` is when it was made."""
         self._count += 1

@@ -46,6 +46,7 @@ _SECOND_NS = 10**9
 _SWEEP_S = 0.005
 _TOP_UP_BEFORE_NS = 500_000_000
 _NICE = -5
+_ROOM_FILES = 16_384
 _FULL_COLLECTION_EVERY_S = 30
 
 
@@ -112,6 +113,7 @@ class Worker:
         self._lanes = [Lane(stream, assignment, send) for stream in assignment.streams]
         self._process = psutil.Process()
         self._fd_limit = _raise_descriptor_limit()
+        _make_room(self._fd_limit)
         self._nice = _raise_priority()
         self._rss_bytes = 0
         self._stall_ns = 0
@@ -271,6 +273,16 @@ def _raise_descriptor_limit() -> int:
         except (ValueError, OSError):
             return soft
     return hard
+
+
+def _make_room(fd_limit: int) -> None:
+    """Have the kernel make room for many open files now.
+
+    It doubles its table when that is full, and a process of several threads waits until no processor looks at the old one: on a busy
+    machine for hundreds of milliseconds, in the middle of a herd that opens its sockets.
+    """
+    with contextlib.suppress(OSError):
+        os.close(os.dup2(sys.stdin.fileno(), min(fd_limit, _ROOM_FILES) - 1))
 
 
 def _raise_priority() -> int:

@@ -4,10 +4,13 @@ import asyncio
 import contextlib
 import json
 import os
+import re
+import resource
 import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import psutil
 import pytest
@@ -212,6 +215,18 @@ def test_worker_is_a_session_of_its_own():
     assignment = Assignment((quotes(1, seconds=600),), (), 0, 1, "t")
     with worker(assignment) as process:
         assert os.getsid(process.pid) == process.pid
+        process.stdin.close()
+        assert process.wait(10) == 0
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux tells the size of the table")
+def test_worker_has_room_for_its_sockets_before_it_starts():
+    """A table of open files that grows in the middle of a herd holds up every arrival of its worker."""
+    assignment = Assignment((quotes(1, seconds=600),), (), 0, 1, "t")
+    with worker(assignment) as process:
+        status = Path(f"/proc/{process.pid}/status").read_text()
+        room = int(re.search(r"^FDSize:\s+(\d+)", status, re.MULTILINE)[1])
+        assert room >= min(resource.getrlimit(resource.RLIMIT_NOFILE)[1], 16_384)
         process.stdin.close()
         assert process.wait(10) == 0
 

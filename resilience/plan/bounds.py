@@ -82,7 +82,7 @@ def schedule_problems(plan: Plan, timeline: Timeline) -> Iterator[Problem]:
             yield Problem(path, f"the run lasts {lasts}: nothing can hold for that long in it; shorten `for`")
         elif abort.load is not None and _has_schedule(plan, timeline, abort.load):
             needed = max(1, -(-abort.hold // NS_PER_S))
-            longest = _longest_stretch(plan, timeline, abort.load)
+            longest = _longest_stretch(plan, timeline, abort.load, needed)
             if longest < needed:
                 message = (
                     f"the load {abort.load!r} offers calls in no more than {longest} seconds in a row, and the condition "
@@ -187,10 +187,12 @@ def _offered(plan: Plan, timeline: Timeline, load: str, start_ns: int, end_ns: i
     return schedule.count(shape, "uniform", 0, end_ns) - schedule.count(shape, "uniform", 0, start_ns)
 
 
-def _longest_stretch(plan: Plan, timeline: Timeline, load: str) -> int:
-    """Seconds in a row in each of which something may be due."""
+def _longest_stretch(plan: Plan, timeline: Timeline, load: str, enough: int) -> int:
+    """Seconds in a row in each of which something may be due; no more than `enough`, so that a soak of days is not walked to its end."""
     longest = current = 0
     for start_ns in range(0, timeline.duration_ns, NS_PER_S):
         current = current + 1 if _offered(plan, timeline, load, start_ns, start_ns + NS_PER_S) else 0
         longest = max(longest, current)
+        if longest == enough:
+            break
     return longest

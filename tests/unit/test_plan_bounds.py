@@ -8,6 +8,8 @@ import re
 import pytest
 
 from resilience.cli.scenarios import load_or_exit, scenario_names
+from resilience.load import schedule
+from resilience.load.model import Shape
 from resilience.plan import LoadedPlan, Plan, PlanInvalid, load_text
 from resilience.plan.units import DURATION, NUMBER, SHARE, parse_comparison
 
@@ -121,6 +123,20 @@ def test_second_without_a_call_breaks_the_stretch_of_a_slow_load() -> None:
 def test_condition_that_just_fits_the_run_is_none_of_them() -> None:
     """A load's last two seconds are left out, so that of 55 a condition may hold for almost 53."""
     assert load(changed('"> 50%", for: 5s', '"> 50%", for: 52s')).doubts == ()
+
+
+def test_soak_of_a_day_is_not_walked_second_by_second(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once a load has offered calls for as long as the condition holds, nothing more is to be found out."""
+    looks: list[int] = []
+    counted = schedule.count
+
+    def count(shape: Shape, arrival: str, seed: int, until_ns: int) -> int:
+        looks.append(until_ns)
+        return counted(shape, arrival, seed, until_ns)
+
+    monkeypatch.setattr(schedule, "count", count)
+    load(changed("recovery, duration: 25s", "recovery, duration: 24h"))
+    assert 10 < len(looks) < 200
 
 
 def test_plan_of_a_record_is_read_whatever_is_refused_today() -> None:

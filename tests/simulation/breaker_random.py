@@ -75,6 +75,7 @@ def random_world(seed: int, *, calls_most: int | None = None) -> tuple[World, di
     )
     if world.by_hand and model.backoff != 1.0:
         world = replace(world, model=replace(model, hand_counts=rng.choice(["kept", "anew", "next"])))
+    world.counts = rng.choice([None, "own", "others"])
     spec = spec_of(model, timeout)
     return world, spec | {"manual": "possible"} if world.by_hand else spec
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import heapq
 import random
+from collections import Counter as Tally
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -24,6 +25,7 @@ from resilience.breaker.history import (
     State,
     Transition,
 )
+from resilience.breaker.observation import COUNTERS
 
 __all__ = ["MS", "Answer", "Model", "ModelBreaker", "S", "World", "only"]
 
@@ -59,6 +61,9 @@ class World:
     by_hand: tuple[tuple[int, str], ...] = ()  # (when, state): somebody switches it
     fallback_missing: bool = False
     totals: bool = False  # the metrics show how many calls were turned away
+    counts: str | None = (
+        None  # they show all that a breaker counts, of these calls ("own") or, for all that is known, others ("others")
+    )
     total_wrong: bool = False
     stalls: dict[str, list[tuple[int, int]]] = field(default_factory=dict)  # of the breaker, tap or caller
     log: list[Observation] = field(default_factory=list)
@@ -82,6 +87,7 @@ class World:
         permits: dict[int, tuple[int, int, Answer, int]] = {}
         hands = sorted(self.by_hand)
         manual: set[int] = set()
+        counted: Tally[str] = Tally()
         self.log.append(Boot(self.instance, Interval(0, 0), "b1"))
         while queue:
             now, _, what, number = heapq.heappop(queue)
@@ -104,8 +110,14 @@ class World:
                     turned_away = sum(1 for e in self.log if isinstance(e, Call) and e.outcome == "rejected")
                     value = turned_away // 2 if self.total_wrong else turned_away
                     self.log.append(Counter("b", self.instance, "rejected", value, read, "b1"))
+                elif self.counts is not None:
+                    counted["opened"] = sum(after == "open" for _, after, _ in events)
+                    for name in COUNTERS:
+                        total = Counter("b", self.instance, name, counted[name], read, "b1")
+                        self.log.append(replace(total, others=self.counts == "others"))
             elif what == "ask":
                 permit = breaker.admit(now)
+                counted["rejected" if permit is None else "admitted"] += 1
                 if permit is None:
                     self._rejected(number, sent[number], now + hop() + self.slow_rejection_ns)
                     continue
@@ -120,6 +132,7 @@ class World:
                 permit, arrived, answer, let_in = permits.pop(number)
                 breaker.outcome(permit, answer.kind, sent[number], now, let_in)
                 breaker.flush(now)
+                counted[self._counted_as(answer.kind)] += 1
                 self._ended(number, sent[number], arrived, answer.kind, now, now + hop())
         self._report(events, manual, rng)
         return self.log
@@ -127,6 +140,15 @@ class World:
     def _stalled(self, who: str, at: int) -> int:
         """When somebody who may be standing still gets to see what happens at `at`."""
         return max([until for begin, until in self.stalls.get(who, []) if begin <= at < until], default=at)
+
+    def _counted_as(self, kind: str) -> str:
+        """The total that an outcome adds to, or none of them."""
+        by_choice = {
+            "cancelled": self.model.cancelled_as,
+            "excluded": self.model.excluded_as,
+            "ok": "success",
+        }
+        return {"success": "succeeded", "failure": "failed"}.get(by_choice.get(kind, "failure"), "neither")
 
     def _gauge(self, breaker: ModelBreaker) -> str:
         return "closed" if breaker.bug("gauge_wrong") else breaker.state

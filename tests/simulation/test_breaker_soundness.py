@@ -15,7 +15,18 @@ from breaker_mutants import MUTANTS, Mutant, history_of
 from breaker_random import random_world, spec_of
 from breaker_world import MS, Answer, Model, World, only
 
-from resilience.breaker.history import Arrival, Boot, Call, Gap, Interval, Observation, State, Transition
+from resilience.breaker.history import (
+    Arrival,
+    Boot,
+    Call,
+    Counter,
+    Gap,
+    Interval,
+    Observation,
+    State,
+    Transition,
+)
+from resilience.breaker.observation import COUNTERS
 from resilience.breaker.report import Verdict
 from resilience.breaker.spec import BreakerSpec
 from resilience.breaker.verify import verify
@@ -107,6 +118,26 @@ def test_breaker_success_of_the_period_before_is_not_counted_in_the_next() -> No
     assert failing(history, **window, wait_ms=5000) == []
 
 
+@pytest.mark.parametrize("name", COUNTERS)
+@pytest.mark.parametrize("counts", ["own", "others"])
+def test_breaker_totals_prove_agreement_and_one_that_lost_a_fifth_the_contrary(
+    counts: str, name: str
+) -> None:
+    """The totals of a correct breaker contradict nothing; those of one that forgets every fifth event fail it, whosoever they count."""
+    model = Model(failures=3, wait_ns=200 * MS)
+    ill = lambda _, at: Answer(5 * MS, "failure" if at % (1000 * MS) < 400 * MS else "ok")  # noqa: E731 - one line
+    world = World(model, ill, [n * 10 * MS for n in range(600)], poll_ns=200 * MS, counts=counts)
+    history = world.run()
+    spec = BreakerSpec.from_mapping(spec_of(model))
+    assert [rule for rule, verdict in verdicts(history, spec).items() if verdict is Verdict.FAIL] == []
+    assert verdicts(history, spec)["R17"] is Verdict.PASS
+    wrong = [
+        replace(e, value=e.value * 4 // 5) if isinstance(e, Counter) and e.name == name else e
+        for e in history
+    ]
+    assert verdicts(wrong, spec)["R17"] is Verdict.FAIL
+
+
 @pytest.mark.parametrize("counts", ["kept", "anew", "next"])
 @pytest.mark.parametrize(
     "hands",
@@ -175,7 +206,7 @@ def widened(history: list[Observation], rng: random.Random, most_ns: int) -> lis
             found.append(replace(entry, start=wide(entry.start), end=end, finish=finish))
         elif isinstance(entry, Arrival):
             found.append(replace(entry, at=wide(entry.at), done=wide(entry.done) if entry.done else None))
-        elif isinstance(entry, (Transition, State)):
+        elif isinstance(entry, (Transition, State, Counter)):
             found.append(replace(entry, at=wide(entry.at)))
         else:
             found.append(entry)

@@ -133,6 +133,11 @@ def test_checkout_installs_as_the_page_says(installed: Installed, tmp_path: Path
     assert done.returncode == 0, done.stderr
     assert "Would install chaos-spike-0.1.0" in done.stdout
     assert "does not provide the extra" not in done.stderr
+    # What messages say works where it is said: pip asks no index for what is here, and would add what the extra brings.
+    words = "pip install --dry-run --no-index --no-deps 'chaos-spike[lab]'"
+    done = shell(words, installed.bin.parent, tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "already satisfied: chaos-spike[lab] in " in done.stdout
 
 
 def test_doctor_of_an_empty_environment_says_what_is_missing_for_which_feature(

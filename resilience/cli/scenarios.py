@@ -59,6 +59,8 @@ def scenario_names() -> list[str]:
 
 def find_plan(name: str) -> Path:
     """A path to a file wins over the name of a built-in plan."""
+    if not name:
+        fail_usage("the name of the plan is empty; is a variable not set?")
     path = Path(name)
     if path.is_file():
         return path

@@ -123,6 +123,14 @@ def test_folder_in_the_place_of_a_file_is_called_one(tmp_path: Path, words: tupl
     assert "is a folder: name a" in asked.stderr
 
 
+@pytest.mark.parametrize("words", [("run", "--dry-run"), ("plan", "check")])
+def test_empty_name_is_not_taken_for_the_folder_in_which_one_stands(words: tuple[str, ...]) -> None:
+    """`run "$PLAN"` without PLAN: the message shows what is wrong, not a folder without a name."""
+    asked = CliRunner().invoke(app, [*words, ""])
+    assert asked.exit_code == 2, asked.output
+    assert "the name of the plan is empty" in asked.stderr
+
+
 def test_folder_with_plans_names_one_of_them(tmp_path: Path) -> None:
     """The first by name, as a path that can be typed."""
     for name in ("b.yaml", "a.yml", "c.txt"):

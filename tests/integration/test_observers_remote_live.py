@@ -13,7 +13,7 @@ import pytest
 from aiohttp import web
 
 from resilience.breaker.observers.mapped import Fields
-from resilience.breaker.observers.polling import PolledObserver, Subject
+from resilience.breaker.observers.polling import MOST_BYTES, PolledObserver, Subject
 from resilience.breaker.observers.registry import REMOTE, Request
 from resilience.breaker.observers.resilience4j import ActuatorEvents
 from resilience.lab.system import Instance, System
@@ -217,6 +217,37 @@ async def test_observers_remote_totals_that_were_not_told_for_a_while_may_have_b
         request = Request(f"{url}/m", PRICING, interval_s=0.01)
         lines = await observed(request, "prometheus", lambda found: "breaker.transition" in kinds(found))
     assert [line["source"] for line in lines if line["kind"] == "gap"] == ["totals"]
+
+
+async def test_observers_remote_answer_without_end_is_none() -> None:
+    """However well it begins: what never ends would fill the runner's memory."""
+    state = '{"status": "open"}'
+    async with serving({"/s": answering(state + " " * MOST_BYTES, state)}) as url:
+        request = Request(f"{url}/s", PRICING, interval_s=0.01, fields=Fields(state="status"))
+        lines = await observed(request, "json", lambda found: "breaker.state" in kinds(found))
+    assert kinds(lines)[0] == "gap"
+
+
+async def test_observers_remote_event_without_end_is_a_broken_stream() -> None:
+    """It is given up as one that broke off, and taken up again."""
+    asked = 0
+
+    async def events(request: web.Request) -> web.StreamResponse:
+        nonlocal asked
+        asked += 1
+        response = web.StreamResponse()
+        await response.prepare(request)
+        line = b"data: " + b" " * 60_000 + b"\n"
+        for _ in range(MOST_BYTES // len(line) + 1 if asked == 1 else 0):
+            await response.write(line)
+        await response.write(b'data: {"from": "closed", "to": "open"}\n\n')
+        await asyncio.sleep(5)  # until the observer hangs up, or the server is taken down
+        return response
+
+    async with serving({"/e": events}) as url:
+        request = Request(f"{url}/e", PRICING, fields=Fields(before="from", after="to"))
+        lines = await observed(request, "sse", lambda found: "breaker.transition" in kinds(found))
+    assert kinds(lines)[:2] == ["gap", "breaker.transition"]
 
 
 async def test_observers_remote_asks_for_the_breaker_by_its_whole_name() -> None:

@@ -13,7 +13,7 @@ from typing import Final, Protocol
 import aiohttp
 
 from resilience.breaker.observers.base import TROUBLE, Emit, now_ns, pause, session
-from resilience.breaker.observers.polling import Line, Subject, gap_line, source_of
+from resilience.breaker.observers.polling import MOST_BYTES, Line, Subject, gap_line, source_of
 
 _CONNECT_S: Final = 2.0
 
@@ -66,14 +66,19 @@ class StreamObserver:
                 emit(gap_line(self._subject, (self._heard_ns, now_ns()), "sse"))
             self._away, self._heard_ns = False, now_ns()
             data: list[str] = []
+            size = 0
             async for raw in response.content:
                 line = raw.decode("utf-8", "replace").rstrip("\r\n")
                 self._heard_ns = now_ns()
                 if line.startswith("data:"):
                     data.append(line[5:].removeprefix(" "))
+                    size += len(raw)
+                    if size > MOST_BYTES:
+                        raise ValueError("an event without end")
                 elif not line and data:
                     self._take("\n".join(data), emit)
                     data.clear()
+                    size = 0
 
     def _take(self, text: str, emit: Emit) -> None:
         # What is no event of ours, or no JSON at all, is somebody else's business.

@@ -280,6 +280,16 @@ def test_mapped_events_without_a_time_happened_shortly_before() -> None:
     assert (line["from"], line["to"], line["at"]) == ("half_open", "half_open", [50 * MS, 100 * MS])
 
 
+@pytest.mark.parametrize("at", ["never", None, {}, 10**400], ids=["word", "none", "object", "vast"])
+def test_mapped_event_whose_time_cannot_be_read_is_told_all_the_same(at: object) -> None:
+    """Left out it would be a hole that nobody owns up to: the next one begins in a state that was never entered."""
+    reader = MappedEvents(PRICING, Fields(after="to", at="at", delay_ns=50 * MS), first="closed")
+    lines = [*reader.heard(json.dumps({"to": "open", "at": at}), 100 * MS)]
+    assert [(line["from"], line["to"], line["at"]) for line in lines] == [
+        ("closed", "open", [50 * MS, 100 * MS])
+    ]
+
+
 # -------------------------------------------------------------------------------------------------- what they share
 
 

@@ -10,6 +10,7 @@ heard; with one, it is placed on our clock.
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -93,7 +94,9 @@ class MappedEvents:
         earliest_ns = heard_ns - mapping.delay_ns
         when = (earliest_ns, heard_ns)
         if mapping.at is not None:
-            when = self._clock.place(_moment(at_path(document, mapping.at), mapping.unit), *when)
+            # What happened is known all the same; when, as well as without a time.
+            with contextlib.suppress(ValueError, LookupError, TypeError, OverflowError):
+                when = self._clock.place(_moment(at_path(document, mapping.at), mapping.unit), *when)
         if before:
             yield transition_line(self._subject, before, after, when, "sse")
 

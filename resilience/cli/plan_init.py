@@ -20,6 +20,7 @@ import typer
 from resilience.cli.addresses import is_http_address
 from resilience.cli.plan_from import compose_plan
 from resilience.cli.scenarios import fail_usage
+from resilience.load.requests import on_loopback
 from resilience.plan import PlanInvalid, load_plan
 from resilience.plan.starter import starter_plan
 
@@ -69,7 +70,6 @@ def write_plan(text: str, file: Path, *, stack: str) -> None:
 
 def plan_text(url: str, path: str, dependency: str, toxiproxy: str) -> str:
     """The plan as YAML, for a service that somebody else starts."""
-    host = urlsplit(toxiproxy).hostname or ""
     name = json.dumps(dependency)
     where = f"""\
 external:
@@ -79,7 +79,7 @@ external:
     {name}: {{admin_url: {json.dumps(toxiproxy)}, proxy: {name}}}
 """
     page = "`chaos-spike plan schema` prints the JSON Schema for your editor."
-    host = "" if _is_loopback(host) else host
+    host = "" if on_loopback(toxiproxy) else urlsplit(toxiproxy).hostname or ""
     return starter_plan(dependency, proxy=dependency, where=where, path=path, page=page, host=host)
 
 
@@ -104,7 +104,3 @@ def _ask(question: str, default: str) -> str:
     if not sys.stdin.isatty():
         return default
     return str(typer.prompt(question, default=default))
-
-
-def _is_loopback(host: str) -> bool:
-    return host in {"localhost", "::1"} or host.startswith("127.")

@@ -2,12 +2,15 @@
 
 The handlers stay from before the first run until the last file is written, so that no moment is left in which a signal
 would lose a verdict. Only the first signal counts; the command decides what it exits with.
+
+Ctrl-Z pauses no run: load workers are sessions of their own and would go on, with nobody to watch them.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import signal
 from collections.abc import Callable, Iterator
 from types import FrameType, TracebackType
@@ -17,6 +20,7 @@ from resilience.run.ending import Ending
 from resilience.run.stop import Stop
 
 _HEEDED = (signal.SIGINT, signal.SIGTERM)
+_NO_PAUSE = "a run cannot be paused: its faults would be healed and its load go on unwatched. Ctrl-C heals, stops and judges\n"
 
 
 class Signals:
@@ -29,6 +33,7 @@ class Signals:
 
     def __enter__(self) -> Self:
         self._before = {number: signal.signal(number, self._heard) for number in _HEEDED}
+        self._before[signal.SIGTSTP] = signal.signal(signal.SIGTSTP, _refuse_to_pause)
         return self
 
     def __exit__(
@@ -60,3 +65,9 @@ class Signals:
         return Ending(
             "interrupted", f"stopped by {signal.Signals(self.number).name}", signal=int(self.number)
         )
+
+
+def _refuse_to_pause(_number: int, _frame: FrameType | None) -> None:
+    # Whatever is being printed at this moment may hold the stream's lock.
+    with contextlib.suppress(OSError):
+        os.write(2, _NO_PAUSE.encode())

@@ -15,6 +15,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -229,7 +230,8 @@ def test_next_run_sweeps_what_a_dead_one_left(tmp_path: Path) -> None:
     process.wait()
     left = list(noted.glob("*.json"))
     assert left
-    done = short(tmp_path, CHAOS_SPIKE_LAB_PRICING_WORK_MS="-1")  # any start sweeps; this one ends early
+    # Any start sweeps; this one ends early.
+    done = short(tmp_path, CHAOS_SPIKE_IMAGE_REDIS="registry.invalid/redis:7")
     assert done.returncode == 6
     assert not list(noted.glob("*.json"))
 
@@ -270,26 +272,33 @@ def test_port_in_use_is_one_message(tmp_path: Path) -> None:
     refused(done, port, "in use", "CHAOS_SPIKE_PORT_GATEWAY")
 
 
-def test_container_that_ends_shows_its_last_lines(tmp_path: Path) -> None:
-    """A service that refuses its settings: its own words are in the message."""
-    done = short(tmp_path, CHAOS_SPIKE_LAB_PRICING_WORK_MS="-1")
-    refused(done, "pricing", "ended at its start (exit 1)", "PRICING_WORK_MS=-1 is below 0")
-
-
-def test_container_that_never_gets_healthy_shows_its_last_lines(tmp_path: Path) -> None:
-    """A cache that only talks: its last log lines, and what its healthcheck said."""
-    folder = tmp_path / "stuck"
+@contextmanager
+def cache_that(tmp_path: Path, script: str) -> Iterator[str]:
+    """An image in the place of the cache's, with this to run; its name."""
+    folder = tmp_path / "cache"
     folder.mkdir()
     compose = (Path(__file__).parents[2] / "compose" / "docker-compose.yml").read_text()
     found = re.search(r"CHAOS_SPIKE_IMAGE_REDIS:-([^}]+)", compose)
     assert found is not None
     base = os.environ.get("CHAOS_SPIKE_IMAGE_REDIS", found[1])
-    stuck = 'ENTRYPOINT ["sh", "-c", "echo stuck on purpose; exec sleep 600"]'
-    (folder / "Dockerfile").write_text(f"FROM {base}\n{stuck}\n")
-    tag = f"chaos-spike-test-stuck:{os.getpid()}"
+    (folder / "Dockerfile").write_text(f'FROM {base}\nENTRYPOINT ["sh", "-c", "{script}"]\n')
+    tag = f"chaos-spike-test-cache:{os.getpid()}"
     subprocess.run(["docker", "build", "--quiet", "--tag", tag, str(folder)], check=True, capture_output=True)
     try:
-        done = short(tmp_path, CHAOS_SPIKE_IMAGE_REDIS=tag, CHAOS_SPIKE_HEALTH_INTERVAL="500ms")
+        yield tag
     finally:
         subprocess.run(["docker", "rmi", "--force", tag], check=True, capture_output=True)
+
+
+def test_container_that_ends_shows_its_last_lines(tmp_path: Path) -> None:
+    """A cache that refuses to serve: its own words are in the message."""
+    with cache_that(tmp_path, "echo not today; exit 3") as image:
+        done = short(tmp_path, CHAOS_SPIKE_IMAGE_REDIS=image)
+    refused(done, "redis", "ended at its start (exit 3)", "not today")
+
+
+def test_container_that_never_gets_healthy_shows_its_last_lines(tmp_path: Path) -> None:
+    """A cache that only talks: its last log lines, and what its healthcheck said."""
+    with cache_that(tmp_path, "echo stuck on purpose; exec sleep 600") as image:
+        done = short(tmp_path, CHAOS_SPIKE_IMAGE_REDIS=image, CHAOS_SPIKE_HEALTH_INTERVAL="500ms")
     refused(done, "redis", "did not get healthy", "stuck on purpose", "Connection refused")

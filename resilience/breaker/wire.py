@@ -99,22 +99,22 @@ def from_record(
                 )
             )
     history.extend(told)
-    history.extend(
-        State(
-            breaker,
-            line["instance"],
-            line["state"],
-            _interval(line.get("at", line.get("t"))),
-            line.get("boot"),
-            source=line.get("source", "poll"),
-        )
-        for line in polls
-        if line.get("breaker") == breaker
-    )
+    history.extend(_poll(line) for line in polls if line.get("breaker") == breaker)
     history.extend(_total(line) for line in totals if line.get("breaker") == breaker)
     history.extend(faults)
     history.extend(_gap(line) for line in gaps)
     return history
+
+
+def _poll(line: Line) -> State:
+    return State(
+        line["breaker"],
+        line["instance"],
+        line["state"],
+        _interval(line.get("at", line.get("t"))),
+        line.get("boot"),
+        source=line.get("source", "poll"),
+    )
 
 
 def _total(line: Line) -> Counter:

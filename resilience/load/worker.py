@@ -114,7 +114,7 @@ class Worker:
         self._process = psutil.Process()
         self._fd_limit = _raise_descriptor_limit()
         _make_room(self._fd_limit)
-        self._nice = _raise_priority()
+        self._first = _raise_priority(assignment.stripes)
         self._rss_bytes = 0
         self._stall_ns = 0
         self._samples = 0
@@ -135,7 +135,7 @@ class Worker:
                     "worker": self._number,
                     "opened": opened,
                     "fd_limit": self._fd_limit,
-                    "nice": self._nice,
+                    **self._first,
                 }
             )
             try:
@@ -285,17 +285,26 @@ def _make_room(fd_limit: int) -> None:
         os.close(os.dup2(sys.stdin.fileno(), min(fd_limit, _ROOM_FILES) - 1))
 
 
-def _raise_priority() -> int:
-    """Ask to run before others: callers elsewhere would not wait for this machine's cores. Returns the nice value it is."""
+def _raise_priority(workers: int) -> dict[str, Any]:
+    """Ask to run before others: callers elsewhere would not wait for this machine's cores. Returns what came of it.
+
+    Each step takes a privilege; without it, lag tells whether the machine was too busy.
+    """
     # Linux schedules each session as a group of its own, and `nice` only orders its members: against containers, which are a group as
     # well, it takes a session of its own. (An interrupt on the terminal does not reach it then, and is ignored anyway.)
     with contextlib.suppress(OSError):
         os.setsid()
-    # Both take a privilege; without it, lag tells whether the machine was too busy.
     with contextlib.suppress(OSError):
         os.setpriority(os.PRIO_PROCESS, 0, _NICE)
         Path("/proc/self/autogroup").write_text(f"{_NICE}\n", encoding="ascii")
-    return os.getpriority(os.PRIO_PROCESS, 0)
+    # Between groups a fair scheduler still lets one that is ready wait for hundreds of milliseconds. Real-time scheduling does not,
+    # and is asked for only where a core is left to the system under load. What this process starts does not inherit it.
+    realtime = False
+    if sys.platform == "linux" and workers < len(os.sched_getaffinity(0)):
+        with contextlib.suppress(OSError):
+            os.sched_setscheduler(0, os.SCHED_RR | os.SCHED_RESET_ON_FORK, os.sched_param(1))
+            realtime = True
+    return {"nice": os.getpriority(os.PRIO_PROCESS, 0), "realtime": realtime}
 
 
 async def _main(assignment: Assignment) -> None:

@@ -47,6 +47,7 @@ _SWEEP_S = 0.005
 _TOP_UP_BEFORE_NS = 500_000_000
 _NICE = -5
 _ROOM_FILES = 16_384
+_REALTIME_US = 200_000
 _FULL_COLLECTION_EVERY_S = 30
 
 
@@ -114,7 +115,7 @@ class Worker:
         self._process = psutil.Process()
         self._fd_limit = _raise_descriptor_limit()
         _make_room(self._fd_limit)
-        self._first = _raise_priority(assignment.stripes)
+        self._first = _raise_priority()
         self._rss_bytes = 0
         self._stall_ns = 0
         self._samples = 0
@@ -285,7 +286,7 @@ def _make_room(fd_limit: int) -> None:
         os.close(os.dup2(sys.stdin.fileno(), min(fd_limit, _ROOM_FILES) - 1))
 
 
-def _raise_priority(workers: int) -> dict[str, Any]:
+def _raise_priority() -> dict[str, Any]:
     """Ask to run before others: callers elsewhere would not wait for this machine's cores. Returns what came of it.
 
     Each step takes a privilege; without it, lag tells whether the machine was too busy.
@@ -297,14 +298,32 @@ def _raise_priority(workers: int) -> dict[str, Any]:
     with contextlib.suppress(OSError):
         os.setpriority(os.PRIO_PROCESS, 0, _NICE)
         Path("/proc/self/autogroup").write_text(f"{_NICE}\n", encoding="ascii")
-    # Between groups a fair scheduler still lets one that is ready wait for hundreds of milliseconds. Real-time scheduling does not,
-    # and is asked for only where a core is left to the system under load. What this process starts does not inherit it.
-    realtime = False
-    if sys.platform == "linux" and workers < len(os.sched_getaffinity(0)):
-        with contextlib.suppress(OSError):
-            os.sched_setscheduler(0, os.SCHED_RR | os.SCHED_RESET_ON_FORK, os.sched_param(1))
-            realtime = True
-    return {"nice": os.getpriority(os.PRIO_PROCESS, 0), "realtime": realtime}
+    return {"nice": os.getpriority(os.PRIO_PROCESS, 0), "realtime": _ask_for_realtime()}
+
+
+def _ask_for_realtime() -> bool:
+    """Real-time scheduling, where Linux grants it, until this process computes for `_REALTIME_US` without a pause.
+
+    Between groups the fair scheduler lets one that is ready wait for hundreds of milliseconds; this one does not. What a worker
+    with more to do than it can would take from the runner and the lab, the limit gives back: no core is ever held.
+    """
+    if sys.platform != "linux":
+        return False
+    try:
+        asyncio.get_running_loop().add_signal_handler(signal.SIGXCPU, _be_ordinary)
+        hard = resource.getrlimit(resource.RLIMIT_RTTIME)[1]
+        resource.setrlimit(resource.RLIMIT_RTTIME, (_REALTIME_US, hard))
+        # What this process starts does not inherit it.
+        os.sched_setscheduler(0, os.SCHED_RR | os.SCHED_RESET_ON_FORK, os.sched_param(1))
+    except (OSError, ValueError):
+        return False
+    return True
+
+
+def _be_ordinary() -> None:
+    """The kernel's signal that the limit was reached: back among the others, for the rest of the run."""
+    if sys.platform == "linux":
+        os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
 
 
 async def _main(assignment: Assignment) -> None:

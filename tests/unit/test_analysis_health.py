@@ -51,6 +51,15 @@ def test_baseline_with_a_trend_is_refused() -> None:
         measure_baseline(rising, P95_NS)
 
 
+def test_baseline_whose_median_wanders_within_what_is_ordinary_is_none_the_less_one() -> None:
+    """Measured on a quiet lab: seven medians that rise by a quarter, where one answer in twenty took twice as long anyway."""
+    medians = (1.87, 1.94, 2.19, 2.19, 2.2, 2.24, 2.69)
+    points = [SecondPoint(s, 30, 30, 0, 0, ms * 1e6) for s, ms in enumerate(medians)]
+    assert measure_baseline(points, 5.3e6).bins == 7
+    with pytest.raises(BaselineRefused, match="median response time rises by 28%"):
+        measure_baseline(points, 2.4e6)
+
+
 def test_baseline_without_good_operations_is_refused() -> None:
     """Nothing good is nothing to compare with; neither are two seconds."""
     with pytest.raises(BaselineRefused, match="no operation"):

@@ -44,14 +44,14 @@ test: $(VENV)/.dev ## All tests that need Python alone
 	$(BIN)/python -m pytest -q -m 'alone and not external and not slow and not scenario' tests/integration || $(RETRY)
 	$(BIN)/python -m pytest -q -m 'not external and not slow and not scenario' tests/e2e || $(RETRY)
 
-# A minute and a half of the three quarters: two broken labs that must fail, a lab started by hand, and an address of which little is known.
+# A minute and a half of three quarters of an hour: two broken labs that must fail, a lab started by hand, and an address of which little is known.
 SHORT_SCENARIOS := (own_reason and sockets) or bare_address or says_that_it_is_broken
 
 test-all: test ## Also what takes long, and what needs Docker, Shopify's Toxiproxy, Chromium ... (skipped with a reason where missing)
 	$(BIN)/python -m pytest -q -m '(external or slow) and not scenario' || $(RETRY)
 	$(BIN)/python -m pytest -q -m scenario tests/e2e -k '$(SHORT_SCENARIOS)' || $(RETRY)
 
-test-scenarios: $(VENV)/.dev ## What takes longest: each built-in plan on the lab as it is, on one that breaks its promise, and on compose: an hour
+test-scenarios: $(VENV)/.dev ## What takes longest: each built-in plan on the lab as it is and on one that breaks its promise: three quarters of an hour
 	$(BIN)/python -m pytest -q -m scenario
 
 lint: $(VENV)/.dev ## ruff, formatting, mypy --strict

@@ -37,7 +37,7 @@ def _engine_answers(program: str) -> bool:
     return subprocess.run(asked, capture_output=True, timeout=30, check=False).returncode == 0
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def require() -> Require:
     """Path of the program that a part needs; skips, or fails where the part is required."""
 

@@ -78,7 +78,12 @@ def find_plan(name: str) -> Path:
 
 
 def _yaml_files(folder: Path) -> str:
-    found = sorted(each.name for each in folder.iterdir() if each.suffix in (".yaml", ".yml"))
+    # A plan often stands beside the compose file of the system that it is for.
+    found = sorted(
+        each.name
+        for each in folder.iterdir()
+        if each.suffix in (".yaml", ".yml") and "compose" not in each.name
+    )
     return f", such as {folder / found[0]}" if found else ""
 
 

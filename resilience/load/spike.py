@@ -52,8 +52,11 @@ class SpikeLoadGenerator:
 
         `cluster` is the address of a dask scheduler (extra `cluster`). `workers` are processes of this machine, 1 if nothing is
         said, or the first so many of the cluster's workers, by their addresses, else all of them.
-        With `record_calls` at most `calls_kept` rows are kept of a run, a uniform sample where there are more.
+        With `record_calls` at most `calls_kept` rows are kept of a run, a uniform sample where there are more. Raises ValueError
+        for fewer than one worker.
         """
+        if workers is not None and workers < 1:
+            raise ValueError(f"workers is {workers}: a load needs one or more processes")
         self._request = HttpRequest(url=request) if isinstance(request, str) else request
         self._name = name
         self._deadline_ns = round(deadline_s * 1e9)

@@ -97,3 +97,9 @@ async def test_spike_generator_keeps_a_sample_and_hands_on_the_rest():
     assert len(metrics.calls) == 50
     assert {tuple(row) for row in metrics.calls} <= set(rows)
     assert {message["kind"] for message in metrics.messages} == {"worker", "end"}
+
+
+def test_spike_generator_without_workers_is_refused():
+    """Before anything starts, and not taken for the default."""
+    with pytest.raises(ValueError, match="workers is 0: a load needs one or more processes"):
+        SpikeLoadGenerator("http://127.0.0.1:9/", workers=0)

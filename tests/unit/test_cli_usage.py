@@ -123,6 +123,15 @@ def test_folder_in_the_place_of_a_file_is_called_one(tmp_path: Path, words: tupl
     assert "is a folder: name a" in asked.stderr
 
 
+def test_folder_with_a_plan_beside_a_compose_file_names_the_plan(tmp_path: Path) -> None:
+    """A compose file is no plan, though it comes first in the alphabet."""
+    for name in ("docker-compose.yml", "our-plan.yaml"):
+        (tmp_path / name).touch()
+    asked = CliRunner().invoke(app, ["plan", "check", str(tmp_path)])
+    assert asked.exit_code == 2
+    assert f"such as {tmp_path / 'our-plan.yaml'}" in " ".join(asked.stderr.split())
+
+
 @pytest.mark.parametrize("words", [("run", "--dry-run"), ("plan", "check")])
 def test_empty_name_is_not_taken_for_the_folder_in_which_one_stands(words: tuple[str, ...]) -> None:
     """`run "$PLAN"` without PLAN: the message shows what is wrong, not a folder without a name."""

@@ -73,6 +73,8 @@ def test_sound_plan_raises_no_doubt() -> None:
         ('"> 50%", for: 5s', '"> 100%", for: 5s', "abort.0.errors: '> 100%' can never hold"),
         ('"> 50%", for: 5s', '">= 0%", for: 5s', "abort.0.errors: '>= 0%' holds whatever happens"),
         ('"> 500MB"', '"<= 500MB"', "abort.1.memory: '<= 500MB' would stop the run while all is well"),
+        ('"> 500MB"', '"== 500MB"', "abort.1.memory: '== 500MB' asks for that very figure, which no run may ever show; say '> 500MB'"),
+        ('"> 50%", for: 5s', '"== 50%", for: 5s', "abort.0.errors: '== 50%' asks for that very figure"),
         ('"> 50%", for: 5s', '"> 50%", for: 10m', "plan.yaml:22:42: abort.0.for: the run lasts 55 s"),
         ('"> 50%", for: 5s', '"> 50%", for: 53s', "abort.0.for: the run lasts 55 s, and of a load the last 2 s at each moment are left out: nothing can hold for that long"),
         ('500MB", for: 5s', '500MB", for: 55s', "abort.1.for: the run lasts 55 s"),
@@ -85,6 +87,11 @@ def test_bound_that_decides_nothing_is_refused(old: str, new: str, said: str) ->
     with pytest.raises(PlanInvalid) as caught:
         load(changed(old, new))
     assert said in "\n".join(caught.value.lines())
+
+
+def test_abort_where_everything_fails_is_a_bound() -> None:
+    """All of the calls is a figure that a run does show."""
+    assert load(changed('"> 50%", for: 5s', '"== 100%", for: 5s')).plan.abort[0].errors is not None
 
 
 @pytest.mark.parametrize(

@@ -48,7 +48,8 @@ test: $(VENV)/.dev ## All tests that need Python alone
 SHORT_SCENARIOS := (own_reason and sockets) or bare_address or says_that_it_is_broken
 
 test-all: test ## Also what takes long, and what needs Docker, Shopify's Toxiproxy, Chromium ... (skipped with a reason where missing)
-	$(BIN)/python -m pytest -q -m '(external or slow) and not scenario' || $(RETRY)
+	$(BIN)/python -m pytest -q -n 3 --dist loadfile -m '(external or slow) and not (alone or e2e or scenario)' || $(RETRY)
+	$(BIN)/python -m pytest -q -m '(external or slow) and (alone or e2e) and not scenario' || $(RETRY)
 	$(BIN)/python -m pytest -q -m scenario tests/e2e -k '$(SHORT_SCENARIOS)' || $(RETRY)
 
 test-scenarios: $(VENV)/.dev ## What takes longest: each built-in plan on the lab as it is and on one that breaks its promise: three quarters of an hour

@@ -22,7 +22,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-pytestmark = [pytest.mark.external, pytest.mark.timeout(480)]
+pytestmark = [pytest.mark.external, pytest.mark.alone, pytest.mark.timeout(480)]
 
 SHORT = Path(__file__).parents[1] / "data" / "short.yaml"
 COMMAND = (sys.executable, "-m", "resilience.cli.main")

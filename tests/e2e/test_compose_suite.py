@@ -20,7 +20,7 @@ import pytest
 
 from resilience.cli.scenarios import SUITE_PLANS
 
-pytestmark = [pytest.mark.external, pytest.mark.slow, pytest.mark.timeout(1500)]
+pytestmark = [pytest.mark.external, pytest.mark.alone, pytest.mark.slow, pytest.mark.timeout(1500)]
 
 COMMAND = (sys.executable, "-P", "-m", "resilience.cli.main")
 LABEL = "io.chaos-spike.lab"

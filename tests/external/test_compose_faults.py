@@ -17,7 +17,7 @@ from typing import Any
 import docker
 import pytest
 
-pytestmark = [pytest.mark.external, pytest.mark.slow, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.external, pytest.mark.alone, pytest.mark.slow, pytest.mark.timeout(400)]
 
 DATA = Path(__file__).parents[1] / "data"
 COMMAND = (sys.executable, "-P", "-m", "resilience.cli.main")

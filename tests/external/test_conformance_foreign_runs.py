@@ -14,7 +14,7 @@ from tests.conformance.builds import missing_tools
 from tests.conformance.candidates import CANDIDATES
 from tests.conformance.runs import Judged, conformance_runs, open_rules
 
-pytestmark = [pytest.mark.external, pytest.mark.timeout(500)]
+pytestmark = [pytest.mark.external, pytest.mark.alone, pytest.mark.timeout(500)]
 
 FOREIGN = {candidate.name: candidate for candidate in CANDIDATES if candidate.language != "python"}
 Runs = Mapping[str, Judged]

@@ -40,7 +40,7 @@ from faults.nemesis import FaultEvent, Nemesis, Remarking
 from faults.session import FaultSession
 from faults.undo import UNDO_KINDS
 
-pytestmark = [pytest.mark.external, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.external, pytest.mark.alone, pytest.mark.timeout(180)]
 
 S = 1_000_000_000
 LABEL = "io.chaos-spike.test"

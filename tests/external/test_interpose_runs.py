@@ -29,7 +29,7 @@ from resilience.lab.compose.images import compose_folder, provide_own_image
 from resilience.lab.ports import free_port
 from resilience.plan import load_plan
 
-pytestmark = [pytest.mark.external, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.external, pytest.mark.alone, pytest.mark.timeout(300)]
 
 COMMAND = (sys.executable, "-m", "resilience.cli.main")
 PYTHON = os.environ.get("CHAOS_SPIKE_IMAGE_PYTHON", "python:3.12.7-slim-bookworm")

@@ -29,7 +29,7 @@ from resilience.interpose.looking import prove
 from resilience.interpose.model import InterposeRefused, Wanted
 from resilience.interpose.standing import Site, apply, prepare, restore
 
-pytestmark = [pytest.mark.external, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.external, pytest.mark.alone, pytest.mark.timeout(240)]
 
 DATA = Path(__file__).parents[1] / "data" / "interpose"
 COMPOSES = ("docker compose", "docker-compose")

@@ -17,7 +17,7 @@ from resilience.pytest_plugin.chaos import Chaos
 from resilience.pytest_plugin.errors import ChaosSetupError
 from resilience.pytest_plugin.session import ChaosOptions, ChaosSession
 
-pytestmark = [pytest.mark.external, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.external, pytest.mark.alone, pytest.mark.timeout(120)]
 
 IMAGE = os.environ.get("CHAOS_SPIKE_IMAGE_REDIS", "redis:7.4.1-bookworm")
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from browsing import browser
 
-pytestmark = [pytest.mark.external, pytest.mark.slow, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.external, pytest.mark.alone, pytest.mark.slow, pytest.mark.timeout(180)]
 
 PLAN = Path(__file__).parents[1] / "data/short.yaml"
 SEEN = """(() => {

@@ -13,7 +13,7 @@ from cluster_world import SHIFTED, dask_cluster
 from test_cluster_engine import ports
 
 pytest.importorskip("distributed", reason="needs dask: pip install 'chaos-spike[cluster]'")
-pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.integration, pytest.mark.alone, pytest.mark.slow, pytest.mark.timeout(180)]
 
 HERE = Path(__file__).parent
 ELSEWHERE = HERE.parent / "data" / "elsewhere.yaml"

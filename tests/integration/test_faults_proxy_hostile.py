@@ -175,6 +175,7 @@ def test_api_survives_malformed_requests(server: ServerProcess):
 
 
 @pytest.mark.external
+@pytest.mark.alone
 def test_api_survives_ten_thousand_malformed_requests_and_answers_soon(server: ServerProcess):
     """Ten thousand, while random bytes come in on the data port; others are answered within 100 ms (p99)."""
     stop = threading.Event()

@@ -138,8 +138,11 @@ class World:
         return self.log
 
     def _stalled(self, who: str, at: int) -> int:
-        """When somebody who may be standing still gets to see what happens at `at`."""
-        return max([until for begin, until in self.stalls.get(who, []) if begin <= at < until], default=at)
+        """When somebody who may be standing still gets to see what happens at `at`: after the last of stalls that overlap."""
+        for begin, until in sorted(self.stalls.get(who, [])):
+            if begin <= at < until:
+                at = until
+        return at
 
     def _counted_as(self, kind: str) -> str:
         """The total that an outcome adds to, or none of them."""

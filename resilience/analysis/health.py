@@ -27,6 +27,7 @@ COARSE_BINS = 30
 MIN_BINS = 3
 _TREND_P = 0.005
 _TREND_CHANGE = 0.25
+_WANDERING = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,13 +100,14 @@ def measure_baseline(points: Sequence[SecondPoint], p95_ns: float) -> Baseline:
     medians = [point.median_ns for point in loaded]
     for what, values, ordinary in (
         ("goodput", [point.gamma for point in loaded], 0.0),
-        # A median that wanders well within what answers of one second differ by makes nothing slow: half a
-        # millisecond on a lab that answers in two to five is no trend, however regular it looks in seven seconds.
+        # A median that wanders well within what single answers differ by makes nothing slow: half a millisecond on a
+        # lab that answers in two to five is no trend, however regular it looks in seven seconds.
         ("median response time", medians, (p95_ns - statistics.median(medians)) / 2),
     ):
         middle = statistics.median(values)
         drift = theil_sen_slope(list(enumerate(values))) * len(values)
-        allowed = max(_TREND_CHANGE * middle, ordinary)
+        # A trend makes the phase's own percentile wide: what it excuses is bounded.
+        allowed = max(_TREND_CHANGE * middle, min(ordinary, _WANDERING * middle))
         if middle > 0 and abs(drift) > allowed and mann_kendall_p(values) < _TREND_P:
             direction = "rises" if drift > 0 else "falls"
             raise BaselineRefused(

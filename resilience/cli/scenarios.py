@@ -82,7 +82,7 @@ def _yaml_files(folder: Path) -> str:
     found = sorted(
         each.name
         for each in folder.iterdir()
-        if each.suffix in (".yaml", ".yml") and "compose" not in each.name
+        if each.suffix in (".yaml", ".yml") and not each.name.startswith(("compose.", "docker-compose"))
     )
     return f", such as {folder / found[0]}" if found else ""
 

@@ -47,7 +47,6 @@ _SWEEP_S = 0.005
 _TOP_UP_BEFORE_NS = 500_000_000
 _NICE = -5
 _ROOM_FILES = 16_384
-_REALTIME_US = 200_000
 _FULL_COLLECTION_EVERY_S = 30
 
 
@@ -115,7 +114,7 @@ class Worker:
         self._process = psutil.Process()
         self._fd_limit = _raise_descriptor_limit()
         _make_room(self._fd_limit)
-        self._first = _raise_priority()
+        self._nice = _raise_priority()
         self._rss_bytes = 0
         self._stall_ns = 0
         self._samples = 0
@@ -136,7 +135,7 @@ class Worker:
                     "worker": self._number,
                     "opened": opened,
                     "fd_limit": self._fd_limit,
-                    **self._first,
+                    "nice": self._nice,
                 }
             )
             try:
@@ -286,44 +285,17 @@ def _make_room(fd_limit: int) -> None:
         os.close(os.dup2(sys.stdin.fileno(), min(fd_limit, _ROOM_FILES) - 1))
 
 
-def _raise_priority() -> dict[str, Any]:
-    """Ask to run before others: callers elsewhere would not wait for this machine's cores. Returns what came of it.
-
-    Each step takes a privilege; without it, lag tells whether the machine was too busy.
-    """
+def _raise_priority() -> int:
+    """Ask to run before others: callers elsewhere would not wait for this machine's cores. Returns the nice value it is."""
     # Linux schedules each session as a group of its own, and `nice` only orders its members: against containers, which are a group as
     # well, it takes a session of its own. (An interrupt on the terminal does not reach it then, and is ignored anyway.)
     with contextlib.suppress(OSError):
         os.setsid()
+    # Both take a privilege; without it, lag tells whether the machine was too busy.
     with contextlib.suppress(OSError):
         os.setpriority(os.PRIO_PROCESS, 0, _NICE)
         Path("/proc/self/autogroup").write_text(f"{_NICE}\n", encoding="ascii")
-    return {"nice": os.getpriority(os.PRIO_PROCESS, 0), "realtime": _ask_for_realtime()}
-
-
-def _ask_for_realtime() -> bool:
-    """Real-time scheduling, where Linux grants it, until this process computes for `_REALTIME_US` without a pause.
-
-    Between groups the fair scheduler lets one that is ready wait for hundreds of milliseconds; this one does not. What a worker
-    with more to do than it can would take from the runner and the lab, the limit gives back: no core is ever held.
-    """
-    if sys.platform != "linux":
-        return False
-    try:
-        asyncio.get_running_loop().add_signal_handler(signal.SIGXCPU, _be_ordinary)
-        hard = resource.getrlimit(resource.RLIMIT_RTTIME)[1]
-        resource.setrlimit(resource.RLIMIT_RTTIME, (_REALTIME_US, hard))
-        # What this process starts does not inherit it.
-        os.sched_setscheduler(0, os.SCHED_RR | os.SCHED_RESET_ON_FORK, os.sched_param(1))
-    except (OSError, ValueError):
-        return False
-    return True
-
-
-def _be_ordinary() -> None:
-    """The kernel's signal that the limit was reached: back among the others, for the rest of the run."""
-    if sys.platform == "linux":
-        os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
+    return os.getpriority(os.PRIO_PROCESS, 0)
 
 
 async def _main(assignment: Assignment) -> None:

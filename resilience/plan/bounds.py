@@ -67,7 +67,7 @@ def bound_problems(plan: Plan) -> Iterator[Problem]:
                 yield Problem(path, f"{limit.text!r} {_always(limit.settled)}: nothing could change that")
             elif limit.operator == "==" and (key == "memory" or limit.bound != 1):
                 figure = limit.text.lstrip("= ")
-                message = f"{limit.text!r} asks for that very figure, which no run may ever show; say {'> ' + figure!r}"
+                message = f"{limit.text!r} asks for exactly that figure, which a run may well never show; say {'> ' + figure!r}"
                 yield Problem(path, message)
 
 

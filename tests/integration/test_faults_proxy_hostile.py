@@ -288,7 +288,9 @@ def flood() -> Iterator[int]:
 
 
 @pytest.mark.parametrize(
-    "count", [100, pytest.param(1000, marks=pytest.mark.external)], ids=["hundred", "thousand"]
+    "count",
+    [100, pytest.param(1000, marks=[pytest.mark.external, pytest.mark.alone])],
+    ids=["hundred", "thousand"],
 )
 def test_api_answers_while_clients_never_read(server: ServerProcess, count: int):
     """Behind each a server that floods, with a toxic and without; memory stays bounded, answers come soon."""

@@ -61,12 +61,6 @@ def stream(port, shape, **changes):
     return Stream(**{**given, **changes})
 
 
-def can_be_realtime():
-    """Whether a process started from here may be scheduled in real time."""
-    asked = "import os; os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(1))"
-    return subprocess.run([sys.executable, "-c", asked], capture_output=True, check=False).returncode == 0
-
-
 def judged(load, messages):
     """Counts and validity of what was recorded."""
     table = LoadTable.from_messages(messages, PHASES)
@@ -95,33 +89,6 @@ async def test_engine_run_of_a_starved_worker_is_invalid():
     assert validity.started_share["load"]["all"] == 1.0
     assert any("started late" in reason for reason in validity.reasons)
     assert not any("silent" in reason for reason in validity.reasons)
-
-
-@pytest.mark.skipif(
-    not can_be_realtime(), reason="real-time scheduling takes a privilege on Linux (CAP_SYS_NICE)"
-)
-async def test_worker_runs_before_others_until_it_computes_without_a_pause():
-    """Real-time while it mostly waits; a worker with more to do than it can is an ordinary process again, and says what it offered."""
-    messages, policies = [], {}
-    async with answering() as port:
-        calm = stream(port, (RateSegment(0, S, 200.0, 200.0),))
-        flood = stream(port, (RateSegment(S, 3 * S, 60_000.0, 60_000.0),), name="flood")
-        async with LoadEngine(
-            [calm, flood], PHASES, workers=1, run_id="t", on_message=messages.append
-        ) as engine:
-            await engine.prepare()
-            begun = time.monotonic_ns()
-            await engine.start(begun)
-            await asyncio.sleep(0.5)
-            policies["calm"] = os.sched_getscheduler(engine.pids[0])
-            await asyncio.sleep(2)
-            policies["flood"] = os.sched_getscheduler(engine.pids[0])
-            await engine.finish(30)
-    assert policies["calm"] & ~os.SCHED_RESET_ON_FORK == os.SCHED_RR
-    assert policies["flood"] & ~os.SCHED_RESET_ON_FORK == os.SCHED_OTHER
-    table = LoadTable.from_messages(messages, PHASES)
-    assert table.bin("load").counts["ok"] == 200
-    assert table.bin("flood").counts["offered"] == 120_000
 
 
 def worker_with(descriptors, load):

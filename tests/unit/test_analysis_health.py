@@ -52,12 +52,29 @@ def test_baseline_with_a_trend_is_refused() -> None:
 
 
 def test_baseline_whose_median_wanders_within_what_is_ordinary_is_none_the_less_one() -> None:
-    """Measured on a quiet lab: seven medians that rise by a quarter, where one answer in twenty took twice as long anyway."""
+    """Measured on a quiet lab: seven medians that rise by more than a quarter, where one answer in twenty took twice as long anyway."""
     medians = (1.87, 1.94, 2.19, 2.19, 2.2, 2.24, 2.69)
     points = [SecondPoint(s, 30, 30, 0, 0, ms * 1e6) for s, ms in enumerate(medians)]
     assert measure_baseline(points, 5.3e6).bins == 7
     with pytest.raises(BaselineRefused, match="median response time rises by 28%"):
         measure_baseline(points, 2.4e6)
+
+
+@pytest.mark.parametrize(
+    ("medians", "p95", "said"),
+    [
+        ((100, 50, 25, 12, 8, 6.5, 6, 5.6, 5.3, 5.1), 97, "falls"),
+        ((5, 5.2, 5.4, 5.6, 6, 7, 9, 14, 25, 60), 61, "rises"),
+        (tuple(2 + 0.4 * s for s in range(22)), 60, "rises"),
+    ],
+)
+def test_baseline_with_a_trend_is_refused_however_far_its_percentile_lies(
+    medians: tuple[float, ...], p95: float, said: str
+) -> None:
+    """A warm-up, a collapse, and a steady climb under a slow tail: the trend itself makes the percentile wide, which must not excuse it."""
+    points = [SecondPoint(s, 30, 30, 0, 0, ms * 1e6) for s, ms in enumerate(medians)]
+    with pytest.raises(BaselineRefused, match=f"median response time {said}"):
+        measure_baseline(points, p95 * 1e6)
 
 
 def test_baseline_without_good_operations_is_refused() -> None:

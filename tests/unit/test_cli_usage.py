@@ -125,11 +125,11 @@ def test_folder_in_the_place_of_a_file_is_called_one(tmp_path: Path, words: tupl
 
 def test_folder_with_a_plan_beside_a_compose_file_names_the_plan(tmp_path: Path) -> None:
     """A compose file is no plan, though it comes first in the alphabet."""
-    for name in ("docker-compose.yml", "our-plan.yaml"):
+    for name in ("compose.yaml", "docker-compose.yml", "on-compose.yaml"):
         (tmp_path / name).touch()
     asked = CliRunner().invoke(app, ["plan", "check", str(tmp_path)])
     assert asked.exit_code == 2
-    assert f"such as {tmp_path / 'our-plan.yaml'}" in " ".join(asked.stderr.split())
+    assert f"such as {tmp_path / 'on-compose.yaml'}" in " ".join(asked.stderr.split())
 
 
 @pytest.mark.parametrize("words", [("run", "--dry-run"), ("plan", "check")])

@@ -203,8 +203,15 @@ def _call(f: _Fields) -> Call:
     if identity is None:
         raise ValueError("call: 'id' must not be null")
     start, end = f.time("start"), f.time_or_none("end")
-    if end is not None and end.hi_ns < start.lo_ns:
-        raise ValueError("call: ends before it starts")
+    decision, finish = f.time_or_none("decision"), f.time_or_none("finish")
+    for earlier, later, wrong in (
+        (start, end, "ends before it starts"),
+        (start, decision, "was decided before it starts"),
+        (start, finish, "finishes before it starts"),
+        (decision, finish or end, "ends before it was decided"),
+    ):
+        if earlier is not None and later is not None and later.hi_ns < earlier.lo_ns:
+            raise ValueError(f"call: {wrong}")
     return Call(
         f.text("breaker"),
         f.text_or_none("instance"),
@@ -214,8 +221,8 @@ def _call(f: _Fields) -> Call:
         f.choice("outcome", OUTCOMES),
         f.flag("fallback"),
         f.identity("boot"),
-        f.time_or_none("decision"),
-        f.time_or_none("finish"),
+        decision,
+        finish,
         f.text_or_none("note"),
     )
 

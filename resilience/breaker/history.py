@@ -88,7 +88,7 @@ def parse_lines(lines: Iterable[str]) -> Iterator[Observation]:
             continue
         try:
             # Decimal keeps 1234567.123456789 exact: a float would be off by a hundred nanoseconds.
-            entry = json.loads(line, parse_float=Decimal, parse_constant=_no_constant)
+            entry = json.loads(line, parse_float=_decimal, parse_constant=_no_constant)
         except (json.JSONDecodeError, RecursionError) as error:
             raise HistoryError(number, f"not a JSON object: {error}") from None
         except ValueError as error:
@@ -98,6 +98,13 @@ def parse_lines(lines: Iterable[str]) -> Iterator[Observation]:
         except ValueError as error:
             raise HistoryError(number, str(error)) from None
         yield parsed
+
+
+def _decimal(text: str) -> Decimal:
+    try:
+        return Decimal(text)
+    except InvalidOperation:  # an exponent of more digits than a Decimal can have
+        raise ValueError(f"{text[:40]!r} is no number that can be read") from None
 
 
 def _no_constant(name: str) -> None:

@@ -108,6 +108,8 @@ def test_breaker_history_refuses_with_the_line(change: dict[str, object], reason
         "1",
         '{"kind":"boot","instance":"i","at":NaN}',
         '{"kind":"boot","instance":"i","at":1e999999}',
+        '{"kind":"boot","instance":"i","at":1e' + "9" * 50 + "}",
+        "9e" + "9" * 400 + '{"kind":"boot"}',
         "[" * 5000,
     ],
 )

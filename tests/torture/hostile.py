@@ -73,7 +73,7 @@ def read_plan(data: bytes) -> None:
         _said(str(error))
         return
     # Where a value is shown by design (a name, a purpose) a wound may have put the variable; in a call it is never written down.
-    if _GUARDED in data and data.count(b"${TEST_TOKEN}") == 1:
+    if _GUARDED in data and data.count(b"${TEST_TOKEN") == 1:
         _said(loaded.recorded)
 
 

@@ -45,6 +45,7 @@ def test_make_test_runs_every_tier(tmp_path: Path) -> None:
     helpers = (
         "conftest.py",
         "docs_blocks.py",
+        "healthy_path.py",
         "readme_lines.py",
         "integration/conftest.py",
         "integration/served_process.py",

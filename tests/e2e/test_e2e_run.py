@@ -19,12 +19,12 @@ import aiohttp
 import psutil
 import pytest
 import readme_lines
+from healthy_path import assert_each_gateway_opened_and_closed
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
 
 SHORT = Path(__file__).parents[1] / "data" / "short.yaml"
 COMMAND = (sys.executable, "-m", "resilience.cli.main")
-HEALTHY = re.compile(r"closed( open half_open)+ closed")
 
 
 def environment(state_dir: Path, **extra: str) -> dict[str, str]:
@@ -159,13 +159,7 @@ def test_breaker_plan_shows_each_instance_opening_and_closing(
 ) -> None:
     """Per instance closed (open half_open)+ closed, each step seen in events and on the wire."""
     verdict = json.loads((breaker_run[0] / "verdict.json").read_text())
-    instances = verdict["breakers"]["pricing"]["instances"]
-    assert {instance["instance"] for instance in instances} == {"gateway-1", "gateway-2"}
-    for instance in instances:
-        assert HEALTHY.fullmatch(" ".join(instance["states"])), instance["states"]
-        for step in instance["path"][1:]:
-            assert step["evidence"]["events"], step
-            assert step["evidence"]["wire"], step
+    assert_each_gateway_opened_and_closed(verdict)
     for fault in verdict["faults"]:
         assert fault["injected"]
         assert fault["healed"]

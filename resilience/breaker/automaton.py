@@ -126,9 +126,10 @@ class Automaton:
 
     def timer(self, key: Key, clock: Clock, by_ns: int, running: Running) -> Iterator[tuple[Key, Clock]]:
         """What happens without a call, by `by_ns`: the breaker's timers, a reader, or somebody's hand."""
-        clock = clock._replace(now_ns=clock.ends_from_ns)
-        by = Interval(clock.now_ns, max(by_ns, clock.now_ns))
         spec = self.spec
+        if key.state == "closed":
+            clock = clock._replace(now_ns=clock.opens_from_ns)
+        by = Interval(clock.now_ns, max(by_ns, clock.now_ns))
         if self.reported is not None and key.used < len(self.reported):
             report = self.reported[key.used]
             if report.manual and report.before == key.state:
@@ -328,9 +329,11 @@ class Automaton:
         self, key: Key, clock: Clock, by: Interval, to: str, running: Running, *, by_hand: bool = False
     ) -> Iterator[tuple[Key, Clock]]:
         """Enter a state at some instant of `by`; where the breaker reports changes, by using up the next report."""
-        lo, hi = max(clock.ends_from_ns, by.lo_ns), by.hi_ns
+        # A call that was let in while half-open says that the breaker had not opened again; it may have closed before.
+        lo, hi = max(clock.now_ns if to == "closed" else clock.opens_from_ns, by.lo_ns), by.hi_ns
+        held = clock.held_ns
         if self.reported is None or "R17" in self.relaxed:
-            yield from self._entered(key, Interval(lo, hi), to, running, key.used) if lo <= hi else ()
+            yield from self._entered(key, Interval(lo, hi), to, running, key.used, held) if lo <= hi else ()
             return
         state = key.state
         if self.spec.half_open_event == "none":
@@ -338,7 +341,7 @@ class Automaton:
             told = self.reported[key.used - 1].after if key.used else "closed"
             state = "open" if state == "half_open" and told == "open" else state
             if lo <= hi and to in {"half_open", state}:
-                yield from self._entered(key, Interval(lo, hi), to, running, key.used)
+                yield from self._entered(key, Interval(lo, hi), to, running, key.used, held)
         if key.used >= len(self.reported):
             return
         report = self.reported[key.used]
@@ -346,10 +349,10 @@ class Automaton:
             return
         lo, hi = max(lo, report.at.lo_ns), min(hi, report.at.hi_ns)
         if lo <= hi:
-            yield from self._entered(key, Interval(lo, hi), to, running, key.used + 1)
+            yield from self._entered(key, Interval(lo, hi), to, running, key.used + 1, held)
 
     def _entered(
-        self, key: Key, at: Interval, to: str, running: Running, used: int
+        self, key: Key, at: Interval, to: str, running: Running, used: int, held_ns: int
     ) -> Iterator[tuple[Key, Clock]]:
         """What a change takes with it and what it leaves behind."""
         lo, hi = at.lo_ns, at.hi_ns
@@ -371,7 +374,7 @@ class Automaton:
             windows = unknown(self.spec, lo)
         for count in counts:
             for known in windows:
-                yield fresh._replace(failures=count, window=known, nth=1), Clock(lo, lo, hi)
+                yield fresh._replace(failures=count, window=known, nth=1), Clock(lo, lo, hi, held_ns=held_ns)
 
 
 def _before_or_after(clock: Clock, by: Interval) -> Iterator[tuple[Clock, Interval]]:

@@ -37,7 +37,8 @@ class Clock(NamedTuple):
     """The timed half: the present is at least `now_ns`, the present state (or period) began within [since_lo, since_hi].
 
     `due_ns`: where the trip condition is looked at from time to time, the instant by which it must have been.
-    `held_ns`: the present state still held then, whatever outcomes may have come between `now_ns` and then.
+    `held_ns`: the breaker had not opened by then, whatever outcomes may have come between `now_ns` and then; a half-open one may
+    have closed.
     """
 
     now_ns: int
@@ -47,8 +48,8 @@ class Clock(NamedTuple):
     held_ns: int = 0
 
     @property
-    def ends_from_ns(self) -> int:
-        """The earliest instant at which the present state may end."""
+    def opens_from_ns(self) -> int:
+        """The earliest instant at which the breaker may open."""
         return max(self.now_ns, self.held_ns)
 
     def hull(self, other: Clock) -> Clock:

@@ -69,12 +69,15 @@ class Present:
 
     def _admission_at_once(self, key: Key, clock: Clock, token: Token) -> tuple[Key, Clock] | None:
         # Let in while closed (or half-open, where nobody counts) it changes nothing, and it must have come before
-        # the next opening: after that one there would not be time enough for another half-open.
-        if key.state == "closed":
-            idle = clock.due_ns == NEVER_NS and not self.by_activity
+        # the next opening: after that one there would not be time enough for another half-open. Whether a half-open
+        # breaker had closed by then stays open.
+        if self.by_activity:
+            idle = False
+        elif key.state == "closed":
+            idle = clock.due_ns == NEVER_NS
         else:
             idle = key.state == "half_open" and self.anonymous
-        now = clock.ends_from_ns
+        now = clock.opens_from_ns
         if not idle or token.hi_ns >= now + self.shortest_open:
             return None
         if now >= token.lo_ns:
@@ -97,7 +100,7 @@ class Present:
         if key.state == "closed":
             if token.what == "neutral":
                 return key, clock
-            soon = token.hi_ns < clock.ends_from_ns + self.shortest_open
+            soon = token.hi_ns < clock.opens_from_ns + self.shortest_open
             if not (token.lonely and soon and token.slow is not None) or spec.evaluation_ns:
                 return None
             if self.plain_row and (token.what == "success" or key.failures + 1 < spec.failures):

@@ -1,5 +1,7 @@
 """Brute force: on short histories every order of everything is tried, by a breaker that knows nothing of sets, tokens or sweeping.
 
+It counts a row of failures, or the last calls, or those of the last instants or of a period; half-open has one probe or any number.
+
 Instants lie on a coarse grid. Every condition compares differences of instants with whole numbers of steps, so an
 explanation on the continuous line can always be moved onto the grid: where brute force finds none, there is none.
 """
@@ -24,11 +26,16 @@ GRID_NS = 100_000_000  # ten instants a second; intervals begin and end on it
 WAIT = 3
 
 
+UNLIMITED: dict[str, Any] = {"permitted": None, "stale": "counted"}
+"""Half-open lets everybody in, and every outcome counts, whenever its call began."""
 SHORT: tuple[dict[str, Any], ...] = (
     {"failures": 1},
     {"failures": 2},
     {"window": 2, "ratio": 1.0, "minimum_calls": 2},
     {"window_ms": 200, "ratio": 0.5, "minimum_calls": 2},
+    {"window_ms": 200, "ratio": 0.5, "minimum_calls": 2, "tumbling": True},
+    {"failures": 2, **UNLIMITED},
+    {"window_ms": 200, "ratio": 0.6, "minimum_calls": 1, "tumbling": True, **UNLIMITED},
 )
 """Breakers small enough that a few calls show all that they do."""
 DEEP = ((3, 5, 2, 0), (3, 4, 1, 1), (4, 4, 1, 0))
@@ -104,43 +111,59 @@ def _some_order(groups, calls, trip, state) -> bool:
     return False
 
 
-def _step(event, calls, trip, state):  # noqa: PLR0911 - a reference is plain, not short
-    """`running` are calls of this epoch, `inside` all that were let in and have not ended; None: impossible."""
-    name, count, opened, probe, running, inside = state
+def _step(event, calls, trip, state):  # noqa: C901, PLR0911 - a reference is plain, not short
+    """`running` are calls of this epoch, `inside` all that were let in and have not ended; None: impossible.
+
+    `since` is when it opened, or when its first period began; `probe` is the call that fills half-open, -1 while nothing does.
+    """
+    name, count, since, probe, running, inside = state
     now, what, number = event
     fate = calls[number][0]
+    unlimited = "permitted" in trip
+    if (
+        name == "closed"
+        and trip.get("tumbling_from") == "activity"
+        and now - since >= trip["window_ms"] // 100
+    ):
+        count, since = (), now
     if what == "decide":
         if fate == "rejected":
-            possible = now <= opened + WAIT if name == "open" else name == "half_open" and probe >= 0
+            possible = now <= since + WAIT if name == "open" else name == "half_open" and probe >= 0
             return state if possible else None
         inside |= {number}
         if name == "closed":
-            return name, count, opened, probe, running | {number}, inside
-        if name == "open" and now >= opened + WAIT:
-            return "half_open", (), opened, number, frozenset({number}), inside
+            return name, count, since, probe, running | {number}, inside
+        if name == "open" and now >= since + WAIT:
+            return "half_open", (), since, -1 if unlimited else number, frozenset({number}), inside
         if name == "half_open" and probe < 0:
-            return name, count, opened, number, running | {number}, inside
+            probe = -1 if unlimited else number
+            return name, count, since, probe, running | {number}, inside
         return None
     if number not in inside:
         return None  # an end before its own decision
     inside -= {number}
-    if number not in running:
-        return name, count, opened, probe, running, inside  # begun in an earlier epoch: ignored
+    if number not in running and trip.get("stale") != "counted":
+        return name, count, since, probe, running, inside  # begun in an earlier epoch: ignored
     running -= {number}
     if name == "half_open":
-        now_closed = ("closed", (), 0, -1, frozenset(), inside)
+        now_closed = ("closed", (), now, -1, frozenset(), inside)
         return now_closed if fate == "ok" else ("open", (), now, -1, frozenset(), inside)
+    if name == "open":
+        return name, count, since, probe, running, inside  # late: there is nothing to count
     count = (*count, (now, fate == "failure"))
-    if _trips(count, now, trip):
+    if _trips(count, now, since, trip):
         return "open", (), now, -1, frozenset(), inside
-    return name, count, opened, probe, running, inside
+    return name, count, since, probe, running, inside
 
 
-def _trips(outcomes, now: int, trip: dict[str, Any]) -> bool:
-    """Whether these outcomes since closing, the last of them just now, open the breaker."""
+def _trips(outcomes, now: int, since: int, trip: dict[str, Any]) -> bool:
+    """Whether the outcomes since it closed, the last of them just now, open the breaker; periods are counted from `since`."""
     failed = [bad for _, bad in outcomes]
     if "window" in trip:
         failed = failed[-trip["window"] :]
+    elif "tumbling" in trip:
+        period = trip["window_ms"] // 100
+        failed = [bad for at, bad in outcomes if (at - since) // period == (now - since) // period]
     elif "window_ms" in trip:
         failed = [bad for at, bad in outcomes if at > now - trip["window_ms"] // 100]
     else:

@@ -1,6 +1,7 @@
 """The sweep against brute force: on short histories, every order of everything is tried by hand.
 
-The reference is a plain breaker that counts a row of failures, or the last calls, or the calls of the last instants.
+The reference is a plain breaker that counts a row of failures, or the last calls, or the calls of the last instants or of a period;
+its half-open state has one probe or any number, and what a call of an earlier epoch came to counts or does not.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from breaker_force import SHORT, compared, explained_by_force, swept
+from breaker_force import SHORT, UNLIMITED, Short, compared, explained_by_force, swept
 
 TRIPS: dict[str, Callable[[random.Random], dict[str, Any]]] = {
     "row": lambda rng: {"failures": rng.randint(1, 2)},
@@ -24,6 +25,19 @@ TRIPS: dict[str, Callable[[random.Random], dict[str, Any]]] = {
         "ratio": rng.choice([0.5, 1.0]),
         "minimum_calls": rng.randint(1, 2),
     },
+    "period": lambda rng: {
+        "window_ms": rng.choice([200, 300, 400, 500]),
+        "ratio": rng.choice([0.5, 0.6, 1.0]),
+        "minimum_calls": rng.randint(1, 2),
+        "tumbling": True,
+        "tumbling_from": rng.choice(["closing", "activity"]),
+    },
+}
+PROBING: dict[str, dict[str, Any]] = {
+    "one probe": {},
+    "unlimited": UNLIMITED,
+    "old ones count": {"stale": "counted"},
+    "unlimited, old ones do not": {"permitted": None},
 }
 
 
@@ -52,6 +66,75 @@ def test_breaker_sweep_accepts_whatever_brute_force_explains(batch: int, kind: s
     # The sweep merges clocks and tries them on a continuous line: it may admit a little more, never much more.
     assert unexplained > 50
     assert refused >= 0.9 * unexplained
+
+
+PERIOD: dict[str, Any] = {"ratio": 1.0, "minimum_calls": 1, "tumbling": True, **UNLIMITED}
+ONCE_REFUSED: tuple[tuple[list[Short], dict[str, Any]], ...] = (
+    # A call that was let in while it may have been half-open is no sign that it had not closed yet: the periods begin with closing.
+    (
+        [
+            ("failure", (0, 0), (0, 0)),
+            ("ok", (4, 5), (5, 6)),
+            ("ok", (6, 6), (6, 7)),
+            ("failure", (8, 8), (8, 11)),
+            ("rejected", (9, 9), (9, 9)),
+        ],
+        {"window_ms": 400, **PERIOD},
+    ),
+    (
+        [
+            ("failure", (0, 0), (0, 0)),
+            ("ok", (4, 4), (4, 6)),
+            ("ok", (5, 5), (5, 5)),
+            ("failure", (5, 5), (7, 9)),
+            ("rejected", (9, 9), (9, 9)),
+        ],
+        {"window_ms": 500, **PERIOD},
+    ),
+    # Nor that it does not end a period, where one begins with whatever comes first.
+    (
+        [
+            ("failure", (0, 0), (0, 0)),
+            ("ok", (3, 3), (3, 4)),
+            ("ok", (4, 5), (6, 6)),
+            ("failure", (3, 3), (5, 7)),
+            ("ok", (6, 7), (9, 10)),
+            ("rejected", (10, 10), (10, 10)),
+        ],
+        {"window_ms": 200, "tumbling_from": "activity", **PERIOD},
+    ),
+)
+
+
+@pytest.mark.parametrize(("calls", "trip"), ONCE_REFUSED)
+def test_breaker_sweep_accepts_what_it_once_refused(calls: list[Short], trip: dict[str, Any]) -> None:
+    """Histories of correct breakers that random ones led to."""
+    assert explained_by_force(calls, trip)
+    assert swept(calls, trip)
+
+
+@pytest.mark.parametrize("probing", PROBING)
+@pytest.mark.parametrize("kind", TRIPS)
+def test_breaker_sweep_accepts_whatever_brute_force_explains_of_a_recovery(kind: str, probing: str) -> None:
+    """The same of breakers that opened at once: when they closed again decides where their windows and periods begin."""
+    rng = random.Random(3)
+    explained = 0
+    for _ in range(400):
+        trip = TRIPS[kind](rng) | PROBING[probing]
+        opening = trip.get("failures", trip.get("minimum_calls"))
+        calls = [("failure", (0, 0), (0, 0))] * opening
+        for _ in range(rng.randint(2, 5 - opening)):
+            lo = rng.randint(2, 9)
+            decided = (lo, lo + rng.randint(0, 1))
+            end = decided[1] + rng.randint(0, 2)
+            calls.append((rng.choice(["ok", "ok", "failure"]), decided, (end, end + rng.randint(0, 3))))
+        for _ in range(rng.randint(0, 2)):
+            lo = rng.randint(1, 11)
+            calls.append(("rejected", (lo, lo), (lo, lo)))
+        if explained_by_force(calls, trip):
+            explained += 1
+            assert swept(calls, trip), (calls, trip)
+    assert explained > 50
 
 
 @pytest.mark.parametrize("trip", SHORT, ids=str)

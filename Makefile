@@ -79,8 +79,12 @@ mutants: $(VENV)/.dev ## Run every faulty breaker by every kind of evidence agai
 reference: $(VENV)/.dev ## Write docs/reference.md from the code
 	$(BIN)/python tests/repo/reference_page.py --write
 
-soundness: $(VENV)/.dev ## 10,000 random correct breakers (WORLDS=...): the verifier must not find fault with one of them
-	$(BIN)/python tests/simulation/breaker_soak.py $(or $(WORLDS),10000)
+WORLDS ?= 10000
+FIRST ?= 0
+CALLS ?= 200
+
+soundness: $(VENV)/.dev ## Half an hour of random correct breakers (WORLDS, FIRST, CALLS=...): the verifier must not find fault with any
+	$(BIN)/python tests/simulation/breaker_soak.py $(WORLDS) $(FIRST) $(CALLS)
 
 PARTS ?= kills steps
 COMPOSE ?= 20

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 
+from resilience.breaker.observers.base import MOST_BYTES
 from resilience.breaker.observers.poll import PollObserver
 from resilience.breaker.observers.sse import SseObserver
 from resilience.breaker.observers.tap import TapObserver
@@ -110,6 +111,44 @@ async def test_breaker_sse_leaves_out_what_was_before_it() -> None:
         found = await collect(SseObserver(url, "i"), bool)
     assert [e["seq"] for e in found] == [2]
     assert found[0]["at"][0] < found[0]["at"][1]
+
+
+async def test_breaker_sse_event_without_end_breaks_the_stream() -> None:
+    """It would fill the runner's memory: the stream is given up, and taken up again where it was."""
+    asked: list[str] = []
+
+    async def events(request: web.Request) -> web.StreamResponse:
+        asked.append(request.query["since"])
+        response = web.StreamResponse()
+        await response.prepare(request)
+        line = b"data: " + b" " * 60_000 + b"\n"
+        first = len(asked) == 1
+        await response.write(event(1 if first else 2))
+        for _ in range(MOST_BYTES // len(line) + 1 if first else 0):
+            await response.write(line)
+        await response.write(b"\n")
+        await asyncio.sleep(30)  # until the observer hangs up
+        return response
+
+    async with serving("/breakers/events", events) as url:
+        found = await collect(SseObserver(url, "i", since_ns=0), lambda got: len(got) == 2)
+    assert [e["seq"] for e in found] == [1, 2]
+    assert asked == ["0", "1"]
+
+
+async def test_breaker_poll_answer_without_end_is_none() -> None:
+    """However well it begins."""
+    answer = json.dumps({"boot": "x", "breakers": {"b": {"state": "open"}}})
+    asked = 0
+
+    async def breakers(_: web.Request) -> web.Response:
+        nonlocal asked
+        asked += 1
+        return web.Response(text=answer + " " * (MOST_BYTES if asked == 1 else 0))
+
+    async with serving("/breakers", breakers) as url:
+        found = await collect(PollObserver(url, "i", interval_s=0.01), lambda got: len(got) > 1)
+    assert [e["kind"] for e in found[:2]] == ["gap", "breaker.state"]
 
 
 async def test_breaker_poll_reads_states_and_reports_missed_ones() -> None:

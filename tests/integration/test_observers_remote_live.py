@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 from aiohttp import web
 
+from resilience.breaker.observers.base import MOST_BYTES
 from resilience.breaker.observers.mapped import Fields
-from resilience.breaker.observers.polling import MOST_BYTES, PolledObserver, Subject
+from resilience.breaker.observers.polling import PolledObserver, Subject
 from resilience.breaker.observers.registry import REMOTE, Request
 from resilience.breaker.observers.resilience4j import ActuatorEvents
 from resilience.lab.system import Instance, System

@@ -1,10 +1,10 @@
-"""What the observers share: time-outs on every request, patience on failure, and names of states as we write them."""
+"""What the observers share: time-outs and a size for every answer, patience on failure, and names of states as we write them."""
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any, Final, TypeAlias
 
 import aiohttp
@@ -24,6 +24,8 @@ TROUBLE: Final = (
     RecursionError,
 )
 RETRY_S: Final = 0.2
+MOST_BYTES: Final = 8 << 20
+"""A service that says more than this at once makes no sense."""
 
 _STATES: Final = {
     "closed": "closed",
@@ -49,6 +51,35 @@ def session(timeout_s: float | None, *, connect_s: float = 2.0) -> aiohttp.Clien
     """A client session of one observer; `timeout_s` None for streams that stay open."""
     timeout = aiohttp.ClientTimeout(total=timeout_s, sock_connect=connect_s)
     return aiohttp.ClientSession(timeout=timeout, connector=aiohttp.TCPConnector(limit=4))
+
+
+async def whole(response: aiohttp.ClientResponse) -> bytes:
+    """The body of an answer. ValueError for one without end: it would fill the runner's memory."""
+    body = bytearray()
+    async for piece in response.content.iter_any():
+        body += piece
+        if len(body) > MOST_BYTES:
+            raise ValueError("an answer without end")
+    return bytes(body)
+
+
+async def server_sent(response: aiohttp.ClientResponse) -> AsyncIterator[str | None]:
+    """The data of each event, and None for each line that ends none: somebody is there. ValueError for an event without end."""
+    data: list[str] = []
+    size = 0
+    async for raw in response.content:
+        line = raw.decode("utf-8", "replace").rstrip("\r\n")
+        if not line and data:
+            yield "\n".join(data)
+            data.clear()
+            size = 0
+            continue
+        if line.startswith("data:"):
+            data.append(line[5:].removeprefix(" "))
+            size += len(raw)
+            if size > MOST_BYTES:
+                raise ValueError("an event without end")
+        yield None
 
 
 def now_ns() -> int:

@@ -7,10 +7,11 @@ reported as one gap when the instance answers again, or when observing ends.
 from __future__ import annotations
 
 import asyncio
+import json
 
 import aiohttp
 
-from resilience.breaker.observers.base import TROUBLE, Emit, Missed, now_ns, session, state_name
+from resilience.breaker.observers.base import TROUBLE, Emit, Missed, now_ns, session, state_name, whole
 
 
 class PollObserver:
@@ -42,7 +43,7 @@ class PollObserver:
         try:
             async with client.get(self._url) as response:
                 response.raise_for_status()
-                answer = await response.json()
+                answer = json.loads(await whole(response))
             read_ns = now_ns()
             lines = [
                 {

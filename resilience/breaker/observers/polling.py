@@ -18,11 +18,9 @@ from typing import Any, Final, Protocol
 
 import aiohttp
 
-from resilience.breaker.observers.base import TROUBLE, Emit, Missed, now_ns, session
+from resilience.breaker.observers.base import TROUBLE, Emit, Missed, now_ns, session, whole
 
 Line = dict[str, Any]
-MOST_BYTES: Final = 8 << 20
-"""A service that says more than this at once makes no sense."""
 _ANSWER_S: Final = 2.0
 _TOTAL: Final = "breaker.total"
 
@@ -84,11 +82,7 @@ class PolledObserver:
         try:
             async with client.get(self._url) as response:
                 response.raise_for_status()
-                body = bytearray()
-                async for piece in response.content.iter_any():
-                    body += piece
-                    if len(body) > MOST_BYTES:
-                        raise ValueError("an answer without end")
+                body = await whole(response)
             lines = list(self._reader.read(body.decode("utf-8", "replace"), (asked_ns, now_ns())))
         except (*TROUBLE, AttributeError):
             self._missed.note(asked_ns)

@@ -16,7 +16,7 @@ from typing import Any
 
 import aiohttp
 
-from resilience.breaker.observers.base import TROUBLE, Emit, now_ns, pause, session, state_name
+from resilience.breaker.observers.base import TROUBLE, Emit, now_ns, pause, server_sent, session, state_name
 
 _QUIET_S = 30.0  # a stream that says nothing this long (not even a comment) is opened again
 
@@ -61,14 +61,9 @@ class SseObserver:
         async with client.get(self._url, params=params, timeout=timeout) as response:
             response.raise_for_status()
             self._connected = True
-            data: list[str] = []
-            async for raw in response.content:
-                line = raw.decode("utf-8", "replace").rstrip("\r\n")
-                if line.startswith("data:"):
-                    data.append(line[5:].removeprefix(" "))
-                elif not line and data:
-                    self._take(json.loads("\n".join(data)), emit)
-                    data.clear()
+            async for data in server_sent(response):
+                if data is not None:
+                    self._take(json.loads(data), emit)
 
     def _take(self, event: Mapping[str, Any], emit: Emit) -> None:
         boot, seq = str(event["boot"]), int(event["seq"])

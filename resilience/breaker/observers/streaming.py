@@ -12,8 +12,8 @@ from typing import Final, Protocol
 
 import aiohttp
 
-from resilience.breaker.observers.base import TROUBLE, Emit, now_ns, pause, session
-from resilience.breaker.observers.polling import MOST_BYTES, Line, Subject, gap_line, source_of
+from resilience.breaker.observers.base import TROUBLE, Emit, now_ns, pause, server_sent, session
+from resilience.breaker.observers.polling import Line, Subject, gap_line, source_of
 
 _CONNECT_S: Final = 2.0
 
@@ -65,20 +65,10 @@ class StreamObserver:
             if not first:
                 emit(gap_line(self._subject, (self._heard_ns, now_ns()), "sse"))
             self._away, self._heard_ns = False, now_ns()
-            data: list[str] = []
-            size = 0
-            async for raw in response.content:
-                line = raw.decode("utf-8", "replace").rstrip("\r\n")
+            async for data in server_sent(response):
                 self._heard_ns = now_ns()
-                if line.startswith("data:"):
-                    data.append(line[5:].removeprefix(" "))
-                    size += len(raw)
-                    if size > MOST_BYTES:
-                        raise ValueError("an event without end")
-                elif not line and data:
-                    self._take("\n".join(data), emit)
-                    data.clear()
-                    size = 0
+                if data is not None:
+                    self._take(data, emit)
 
     def _take(self, text: str, emit: Emit) -> None:
         # What is no event of ours, or no JSON at all, is somebody else's business.

@@ -71,6 +71,13 @@ def revive(undo: Undo) -> bool:
     UndoFailed while one of those that were killed is still ending: it may accept connections to its last moment. A runner that died
     between two of its signals has left some of them alive: their parent is gone, so they follow it.
     """
+    started = _revived(undo)
+    # Whoever waits for its lock finds that it accepts (or that nothing is left), and starts nothing.
+    Path(str(undo.args["note"])).unlink(missing_ok=True)
+    return started
+
+
+def _revived(undo: Undo) -> bool:
     if _kept_no_more(undo) or _is_unharmed(undo):
         return False
     _end(_left(undo))
@@ -95,8 +102,6 @@ def revive(undo: Undo) -> bool:
         gone = _kept_no_more(undo)
         if returns and not gone:
             _check(undo, started)
-        # Whoever waited for the lock finds that it accepts (or that nothing is left), and starts nothing.
-        Path(str(undo.args["note"])).unlink(missing_ok=True)
         note.clear()
         return not gone
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import socket
 import subprocess
 import sys
 import threading
@@ -47,6 +48,21 @@ def test_revival_starts_nothing_where_the_keeper_ended_while_it_waited(tmp_path:
     waiting.join(timeout=10)
     assert found == [False]
     assert not started.exists()
+    assert not note.exists()
+
+
+@pytest.mark.parametrize("kept", [True, False], ids=["back already", "gone with its keeper"])
+def test_revival_removes_the_note_of_one_who_did_not_live_to(kept: bool, tmp_path: Path) -> None:
+    """Whoever wrote it was killed. There is nothing left to start: the note goes, too, or every such death would leave one behind."""
+    note = tmp_path / "note"
+    note.write_text('{"pid": 1, "start": "long ago"}')
+    with socket.create_server(("127.0.0.1", 0)) as back:
+        args = {"ready": f"127.0.0.1:{back.getsockname()[1]}", "note": str(note), "command": ["/no/such"]}
+        if not kept:
+            back.close()
+            args["keeper"] = [1, "long ago"]
+        assert revive(Undo("process.revive", args)) is False
+    assert not note.exists()
 
 
 def _until_somebody_waits(note: Path) -> None:

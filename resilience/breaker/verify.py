@@ -18,11 +18,12 @@ from resilience.breaker.conform import ASKED_CAP, Explainer
 from resilience.breaker.episodes import openings
 from resilience.breaker.evidence import FOREVER_NS, Track, tracks, tracks_of
 from resilience.breaker.joining import joined
-from resilience.breaker.observation import Observation
+from resilience.breaker.observation import Counter, Observation
 from resilience.breaker.path import find_path
 from resilience.breaker.report import BreakerReport, InstanceReport, RuleVerdict, Verdict, Witness, rule_order
 from resilience.breaker.rules import ALL, SWEPT
 from resilience.breaker.rules.base import Case, Rule
+from resilience.breaker.rules.r19_flapping import within_reach
 from resilience.breaker.spec import BreakerSpec
 from resilience.breaker.stretches import LONG, stretches, survey
 
@@ -60,11 +61,12 @@ def verify(
     if origin_ns is None:
         origin_ns = around.origin_ns if around.origin_ns < FOREVER_NS else 0
     found: dict[_Life, InstanceReport] = {}
+    totals: dict[_Life, tuple[Counter, ...]] = {}
     if around.count <= most:
-        _fold(tracks(history, spec), spec, origin_ns, rules, found, strict=strict)
+        _fold(tracks(history, spec), spec, origin_ns, rules, found, totals, strict=strict)
     else:
         for stretch in stretches(history, spec, around, most):
-            _fold(tracks_of(stretch, spec), spec, origin_ns, rules, found, strict=strict)
+            _fold(tracks_of(stretch, spec), spec, origin_ns, rules, found, totals, strict=strict)
     return BreakerReport(
         # Lives of one instance stay in the order in which they came.
         instances=tuple(found[key] for key in sorted(found, key=lambda life: (life[0], life[1] or ""))),
@@ -81,10 +83,11 @@ def _fold(
     origin_ns: int,
     rules: Sequence[Rule],
     found: dict[_Life, InstanceReport],
+    totals: dict[_Life, tuple[Counter, ...]],
     *,
     strict: bool,
 ) -> None:
-    """Judge some tracks, and join what comes of it to what is known of the same lives."""
+    """Judge some tracks, and join what comes of it to what is known of the same lives; `totals` are handed on from stretch to stretch."""
     cases = [Case(t, openings(t, spec), spec, origin_ns, Explainer(t, spec)) for t in those]
     # The last life of each instance stands for it.
     last = {(c.track.breaker, c.track.instance): c.openings for c in cases}
@@ -92,16 +95,17 @@ def _fold(
         name: tuple(its for (breaker, _), its in last.items() if breaker == name)
         for name in {track.breaker for track in those}
     }
-    for case in cases:
-        track = case.track
+    for alone in cases:
+        track = alone.track
         life = (track.breaker, track.instance, track.boot)
         before = found.get(life)
         tested = frozenset(
             name for name, rule in (before.rules if before else {}).items() if rule.verdict is Verdict.PASS
         )
-        report = _judge(
-            track, replace(case, peers=peers[track.breaker], settled=tested), rules, strict=strict
-        )
+        earlier = totals.get(life, ())
+        totals[life] = within_reach((*earlier, *track.counters), spec)
+        case = replace(alone, peers=peers[track.breaker], settled=tested, totals_before=earlier)
+        report = _judge(track, case, rules, strict=strict)
         unplaced = sum(1 for gap in track.gaps if gap.at is None)
         found[life] = joined(before, report, spec, unplaced=unplaced) if before else report
 

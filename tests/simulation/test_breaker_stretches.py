@@ -13,7 +13,7 @@ from breaker_random import random_world, spec_of
 from breaker_repeated import Repeated
 from breaker_world import MS, Answer, Model, S, World
 
-from resilience.breaker.history import Arrival, Boot, Call, Gap, Interval, Observation, Transition
+from resilience.breaker.history import Arrival, Boot, Call, Counter, Gap, Interval, Observation, Transition
 from resilience.breaker.report import BreakerReport, Verdict
 from resilience.breaker.spec import BreakerSpec
 from resilience.breaker.stretches import stretches, survey
@@ -64,6 +64,25 @@ def test_breaker_stretches_lead_to_the_verdict_on_the_whole() -> None:
     # A stretch begins with every state that a breaker can be in: more explanations for a moment, which R17 counts.
     margins = [{n: r.margin for n, r in i.rules.items() if n != "R17"} for i in (before, after)]
     assert margins[0] == margins[1]
+
+
+@pytest.mark.parametrize(("every", "verdict"), [(1, Verdict.FAIL), (3, Verdict.PASS)])
+def test_breaker_stretches_count_a_total_of_openings_over_the_whole(every: int, verdict: Verdict) -> None:
+    """A total that grows by one in each stretch overruns a budget of two a horizon; one that grows in each third does not."""
+    spec = BreakerSpec.from_mapping({**spec_of(MODEL, 300), "openings_max": 2, "horizon_ms": 8000})
+    history: list[Observation] = [Boot("i1", Interval(0, 0), "b1")]
+    for number in range(1000):
+        at = number * 20 * MS
+        started, ended = Interval(at, at), Interval(at + 5 * MS, at + 5 * MS)
+        history.append(Call("b", "i1", str(number), started, ended, "ok"))
+        history.append(Arrival("b", "i1", str(number), started, ended))
+        if number % 50 == 0:
+            value = number // 100 // every
+            history.append(Counter("b", "i1", "opened", value, Interval(at, at + MS), "b1"))
+    assert cuts(history, spec, 200) >= 5
+    for most in (10_000, 200):
+        (found,) = verify(history, spec, most=most).instances
+        assert found.rules["R19"].verdict is verdict, (most, found.rules["R19"].reason)
 
 
 @pytest.mark.parametrize("seed", [101, 110, 123])

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from resilience.breaker.conform import Explainer
 from resilience.breaker.episodes import Opening
 from resilience.breaker.evidence import FOREVER_NS, CallEvidence, Track
-from resilience.breaker.observation import NS_PER_S, Interval
+from resilience.breaker.observation import NS_PER_S, Counter, Interval
 from resilience.breaker.report import RuleVerdict, Verdict, Witness
 from resilience.breaker.spec import BreakerSpec
 from resilience.breaker.tokens import Token
@@ -35,6 +35,9 @@ class Case:
         tuple[Opening, ...], ...
     ] = ()  # the openings of every instance of this breaker, this one's too
     settled: frozenset[str] = frozenset()  # rules that an earlier stretch of this life has tested
+    totals_before: tuple[
+        Counter, ...
+    ] = ()  # read in earlier stretches of this life, as far as a horizon reaches back
 
     def at(self, ns: int) -> str:
         """A time for people: seconds since the history began."""

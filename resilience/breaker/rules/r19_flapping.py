@@ -7,7 +7,8 @@ they came within one horizon, the question stays open; as it does where openings
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
+from collections import defaultdict
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import Final
@@ -42,7 +43,7 @@ def check(case: Case) -> Finding:
 
 def _by_total(case: Case, found: Finding) -> None:
     """The same of totals that were read, of each source by itself."""
-    told = [read for read in case.track.counters if read.name == "opened"]
+    told = [read for read in (*case.totals_before, *case.track.counters) if read.name == "opened"]
     seen = bool(case.openings) or case.track.eventful
     for source in sorted({read.source for read in told}):
         reads = [read for read in told if read.source == source]
@@ -85,6 +86,21 @@ def _within_horizon(case: Case, found: Finding, reads: Sequence[Counter]) -> Non
                 ],
                 f"holds if openings_max = {grown}",
             )
+
+
+def within_reach(told: Sequence[Counter], spec: BreakerSpec) -> tuple[Counter, ...]:
+    """Of reads in order of time, those that a horizon after the last of them may reach back to: from the one before it on, of each source."""
+    if spec.openings_max is None:
+        return ()
+    by_source: dict[str, list[Counter]] = defaultdict(list)
+    for read in told:
+        if read.name == "opened":
+            by_source[read.source].append(read)
+    kept: list[Counter] = []
+    for reads in by_source.values():
+        oldest = reads[-1].at.lo_ns - spec.horizon_ns
+        kept += reads[max(0, bisect_left(reads, oldest, key=lambda read: read.at.lo_ns) - 1) :]
+    return tuple(kept)
 
 
 def crowded(opened: Sequence[Interval], spec: BreakerSpec) -> tuple[int, int] | None:

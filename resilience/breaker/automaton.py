@@ -24,7 +24,7 @@ from dataclasses import dataclass, replace
 
 from resilience.breaker import starts
 from resilience.breaker.configuration import VAGUE, Clock, Key, Reported, Result, Running
-from resilience.breaker.counting import due_by, holds, periods, pushed, resolved, tally
+from resilience.breaker.counting import due_by, holds, periods, pushed, resolved, starts_counted, tally
 from resilience.breaker.observation import Interval
 from resilience.breaker.spec import BreakerSpec
 from resilience.breaker.window import Timed, Window, empty, unknown
@@ -53,7 +53,8 @@ class Automaton:
     @property
     def anonymous(self) -> bool:
         """Whether it does not matter whose outcome it is: every outcome counts and nobody holds a slot."""
-        return self.spec.stale == "counted" and self.spec.permitted is None and "R13" not in self.relaxed
+        counted = self.spec.stale == "counted" and not self.spec.late_failure_opens
+        return counted and self.spec.permitted is None and "R13" not in self.relaxed
 
     @property
     def timed(self) -> bool:
@@ -86,7 +87,7 @@ class Automaton:
         clock = clock._replace(now_ns=at)
         if key.state == "closed":
             if at <= clock.due_ns or "R3" in self.relaxed:
-                yield from periods(self.spec, key, clock, by) if self._by_activity else ((key, clock),)
+                yield from self._active(key, clock, by, running)
         elif key.state == "open":
             if "R4" in self.relaxed:
                 yield key, clock
@@ -127,8 +128,6 @@ class Automaton:
     def timer(self, key: Key, clock: Clock, by_ns: int, running: Running) -> Iterator[tuple[Key, Clock]]:
         """What happens without a call, by `by_ns`: the breaker's timers, a reader, or somebody's hand."""
         spec = self.spec
-        if key.state == "closed":
-            clock = clock._replace(now_ns=clock.opens_from_ns)
         by = Interval(clock.now_ns, max(by_ns, clock.now_ns))
         if self.reported is not None and key.used < len(self.reported):
             report = self.reported[key.used]
@@ -144,16 +143,40 @@ class Automaton:
                 begun = clock._replace(now_ns=max(clock.now_ns, earliest))
                 after = self._reopened(key) if spec.dwell_leads_to == "open" else key
                 yield from self._change(after, begun, by, spec.dwell_leads_to, running)
-        elif key.state == "closed" and spec.evaluation_ns and holds(spec, key, by)[0]:
-            yield from self._change(key, clock, by, "open", running)
+        elif key.state == "closed":
+            yield from self._timer_while_closed(key, clock, by, running)
+
+    def _timer_while_closed(
+        self, key: Key, clock: Clock, by: Interval, running: Running
+    ) -> Iterator[tuple[Key, Clock]]:
+        spec = self.spec
+        if spec.evaluation_ns:
+            looked = Interval(clock.opens_from_ns, max(clock.opens_from_ns, by.hi_ns))
+            if holds(spec, key, looked)[0]:
+                yield from self._change(key, clock, looked, "open", running)
+        if self.by_activity and spec.entry == "on_read":
+            yield from (step for step in self._active(key, clock, by, running) if step[0] is not key)
 
     @property
     def _counts(self) -> bool:
         return self.spec.permitted is not None
 
     @property
-    def _by_activity(self) -> bool:
+    def by_activity(self) -> bool:
+        """Whether a period begins with the first thing that happens after the last one was over."""
         return self.spec.tumbling and self.spec.tumbling_from == "activity" and self.spec.window_ns > 0
+
+    def _active(self, key: Key, clock: Clock, by: Interval, running: Running) -> Iterator[tuple[Key, Clock]]:
+        """A closed breaker to which something happens at some instant of `by`: another key where that begins a period.
+
+        A period that begins so is an epoch: calls that are running belong to an earlier one.
+        """
+        if not self.by_activity:
+            yield key, clock
+            return
+        for after, then in periods(self.spec, key, clock, by):
+            began = after is not key and not self.anonymous
+            yield (after._replace(old=running()) if began else after), then
 
     def _saturated(self, key: Key) -> bool:
         limit = self.spec.permitted
@@ -190,6 +213,11 @@ class Automaton:
         if at > by.hi_ns:
             return
         clock = clock._replace(now_ns=at)
+        if key.state == "closed" and self.by_activity:
+            for active, began in self._active(key, clock, by, running):
+                earlier = stale or active is not key
+                yield from self._taken(active, began, by, result, earlier, running, unseen)
+            return
         if key.state == "half_open" and self._counts and self.habit != "slot_kept":
             for freed in self._freed(key, result.what, stale=stale):
                 yield from self._taken(freed, clock, by, result, stale, running, unseen)
@@ -248,18 +276,21 @@ class Automaton:
         spec = self.spec
         failed = result.what == "failure"
         options = (
-            (*option, within)
+            (*option, within, begun)
             for then, within in _before_or_after(clock, by)
-            for option in periods(spec, key, then, within)
+            for option in (((key, then),) if self.by_activity else periods(spec, key, then, within))
+            for begun in starts_counted(spec, option[1], result)
         )
-        for before, began, within in options:
-            after, may, must = tally(spec, before, began, within, result, unseen=unseen, habit=self.habit)
+        for before, began, within, begun in options:
+            after, may, must = tally(
+                spec, before, began, within, result, unseen=unseen, begun=begun, habit=self.habit
+            )
             if spec.trips_on == "failure" and not failed:
                 may = must = False
             if spec.evaluation_ns:
                 yield after, began._replace(due_ns=due_by(spec, after, began, within, must=must))
                 continue
-            if may or ("R2" in self.relaxed and failed):
+            if (may or ("R2" in self.relaxed and failed)) and began.now_ns >= began.unopened_ns:
                 yield from self._change(after._replace(nth=1), began, within, "open", running)
             if not must or "R3" in self.relaxed:
                 yield after, began
@@ -331,9 +362,8 @@ class Automaton:
         """Enter a state at some instant of `by`; where the breaker reports changes, by using up the next report."""
         # A call that was let in while half-open says that the breaker had not opened again; it may have closed before.
         lo, hi = max(clock.now_ns if to == "closed" else clock.opens_from_ns, by.lo_ns), by.hi_ns
-        held = clock.held_ns
         if self.reported is None or "R17" in self.relaxed:
-            yield from self._entered(key, Interval(lo, hi), to, running, key.used, held) if lo <= hi else ()
+            yield from self._entered(key, Interval(lo, hi), to, running, key.used, clock) if lo <= hi else ()
             return
         state = key.state
         if self.spec.half_open_event == "none":
@@ -341,18 +371,21 @@ class Automaton:
             told = self.reported[key.used - 1].after if key.used else "closed"
             state = "open" if state == "half_open" and told == "open" else state
             if lo <= hi and to in {"half_open", state}:
-                yield from self._entered(key, Interval(lo, hi), to, running, key.used, held)
+                yield from self._entered(key, Interval(lo, hi), to, running, key.used, clock)
         if key.used >= len(self.reported):
+            if self.spec.half_open_event == "probe_end" and to == "half_open" and lo <= hi:
+                # It will be reported when a probe has ended, of which nobody was told any more.
+                yield from self._entered(key, Interval(lo, hi), to, running, key.used, clock)
             return
         report = self.reported[key.used]
         if (report.before, report.after) != (state, to) or report.manual != by_hand:
             return
         lo, hi = max(lo, report.at.lo_ns), min(hi, report.at.hi_ns)
         if lo <= hi:
-            yield from self._entered(key, Interval(lo, hi), to, running, key.used + 1, held)
+            yield from self._entered(key, Interval(lo, hi), to, running, key.used + 1, clock)
 
     def _entered(
-        self, key: Key, at: Interval, to: str, running: Running, used: int, held_ns: int
+        self, key: Key, at: Interval, to: str, running: Running, used: int, before: Clock
     ) -> Iterator[tuple[Key, Clock]]:
         """What a change takes with it and what it leaves behind."""
         lo, hi = at.lo_ns, at.hi_ns
@@ -374,14 +407,17 @@ class Automaton:
             windows = unknown(self.spec, lo)
         for count in counts:
             for known in windows:
-                yield fresh._replace(failures=count, window=known, nth=1), Clock(lo, lo, hi, held_ns=held_ns)
+                yield (
+                    fresh._replace(failures=count, window=known, nth=1),
+                    Clock(lo, lo, hi, unopened_ns=before.unopened_ns),
+                )
 
 
 def _before_or_after(clock: Clock, by: Interval) -> Iterator[tuple[Clock, Interval]]:
-    """When an outcome came: while the state held for certain, so that it changed nothing; or afterwards."""
-    if clock.now_ns < clock.held_ns:
-        yield clock, Interval(by.lo_ns, min(by.hi_ns, clock.held_ns))
-        clock = clock._replace(now_ns=clock.held_ns)
+    """When an outcome came: before an instant by which the breaker had not opened, so that it opened nothing; or afterwards."""
+    if clock.now_ns < clock.unopened_ns:
+        yield clock, Interval(by.lo_ns, min(by.hi_ns, clock.unopened_ns))
+        clock = clock._replace(now_ns=clock.unopened_ns)
     if clock.now_ns <= by.hi_ns:
         yield clock, by
 

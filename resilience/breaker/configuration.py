@@ -37,20 +37,20 @@ class Clock(NamedTuple):
     """The timed half: the present is at least `now_ns`, the present state (or period) began within [since_lo, since_hi].
 
     `due_ns`: where the trip condition is looked at from time to time, the instant by which it must have been.
-    `held_ns`: the breaker had not opened by then, whatever outcomes may have come between `now_ns` and then; a half-open one may
-    have closed.
+    `unopened_ns`: the breaker had not opened by then, whatever outcomes may have come between `now_ns` and then; a half-open one
+    may have closed.
     """
 
     now_ns: int
     since_lo: int = 0
     since_hi: int = 0
     due_ns: int = NEVER_NS
-    held_ns: int = 0
+    unopened_ns: int = 0
 
     @property
     def opens_from_ns(self) -> int:
         """The earliest instant at which the breaker may open."""
-        return max(self.now_ns, self.held_ns)
+        return max(self.now_ns, self.unopened_ns)
 
     def hull(self, other: Clock) -> Clock:
         """The smallest clock that admits both."""
@@ -59,16 +59,20 @@ class Clock(NamedTuple):
             min(self.since_lo, other.since_lo),
             max(self.since_hi, other.since_hi),
             max(self.due_ns, other.due_ns),
-            min(self.held_ns, other.held_ns),
+            min(self.unopened_ns, other.unopened_ns),
         )
 
 
 class Result(NamedTuple):
-    """An outcome as the breaker classifies it: success, failure or neutral; `at` is when it came, as observed."""
+    """An outcome as the breaker classifies it: success, failure or neutral.
+
+    `at` is when it came, as observed; `begun_ns` the earliest instant at which its call was let in.
+    """
 
     what: str
     slow: bool
     at: Interval
+    begun_ns: int
 
 
 @dataclass(frozen=True, slots=True)

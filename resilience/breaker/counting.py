@@ -30,7 +30,8 @@ def periods(spec: BreakerSpec, key: Key, clock: Clock, by: Interval) -> Iterator
     if surely < 1:
         yield key, clock
     if perhaps >= 1:
-        yield emptied, clock._replace(since_lo=clock.now_ns, since_hi=max(clock.now_ns, by.hi_ns))
+        began = max(clock.now_ns, clock.since_lo + spec.window_ns - spec.eps_ns)
+        yield emptied, clock._replace(now_ns=began, since_lo=began, since_hi=max(began, by.hi_ns))
 
 
 def tally(
@@ -41,6 +42,7 @@ def tally(
     result: Result,
     *,
     unseen: int = 0,
+    begun: bool = True,
     habit: str = "",
 ) -> tuple[Key, bool, bool]:
     """The key with one outcome more, and whether that may trip it, and whether it must."""
@@ -54,21 +56,34 @@ def tally(
             return key._replace(failures=0) if key.failures else key, False, False
         count = min(key.failures + 1, spec.failures)
         return key._replace(failures=count), count >= spec.failures, count >= spec.failures
-    after = pushed(spec, key, clock, result)
+    after = pushed(spec, key, clock, result, begun=begun)
     if isinstance(after.window, Count):
         return after, *after.window.trips(spec)
     assert after.window is not None
     return after, *after.window.trips(spec, Interval(clock.now_ns, by.hi_ns), unseen)
 
 
-def pushed(spec: BreakerSpec, key: Key, clock: Clock, result: Result) -> Key:
-    """The key with one outcome more in its window."""
+def pushed(spec: BreakerSpec, key: Key, clock: Clock, result: Result, *, begun: bool = True) -> Key:
+    """The key with one outcome more in its window; where calls are counted at their start, with that as well if `begun`."""
     failed = result.what == "failure"
     if isinstance(key.window, Count):
         return key._replace(window=key.window.push(spec, failed=failed, slow=result.slow))
     assert key.window is not None
-    window = key.window.push(spec, result.at, clock.now_ns, failed=failed, slow=result.slow)
+    window, now_ns = key.window, clock.now_ns
+    if spec.counted_at != "start":
+        return key._replace(window=window.push(spec, result.at, now_ns, failed=failed, slow=result.slow))
+    if begun:
+        started = Interval(result.begun_ns, result.at.hi_ns)
+        window = window.push(spec, started, now_ns, failed=False, slow=False)
+    if failed or result.slow:
+        window = window.push(spec, result.at, now_ns, failed=failed, slow=result.slow, total=0)
     return key._replace(window=window)
+
+
+def starts_counted(spec: BreakerSpec, clock: Clock, result: Result) -> tuple[bool, ...]:
+    """Whether the start of a call counts with its outcome: both, where it may have been counted before the window was emptied."""
+    lost = spec.counted_at == "start" and not spec.window_survives and result.begun_ns <= clock.since_hi
+    return (True, False) if lost else (True,)
 
 
 def holds(spec: BreakerSpec, key: Key, at: Interval) -> tuple[bool, bool]:
@@ -88,6 +103,9 @@ def due_by(spec: BreakerSpec, key: Key, clock: Clock, by: Interval, *, must: boo
     due = by.hi_ns + spec.evaluation_ns + spec.eps_ns
     if not holds(spec, key, Interval(clock.now_ns, due))[1]:
         return NEVER_NS
+    period_ends = clock.since_lo + (key.period + 1) * spec.window_ns - spec.eps_ns
+    if spec.tumbling and spec.window_ns and due >= period_ends:
+        return NEVER_NS  # by then it may count anew
     return min(clock.due_ns, due)
 
 

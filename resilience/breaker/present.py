@@ -29,7 +29,7 @@ class Present:
         by_hand = any(report.manual for report in automaton.reported or ())
         self.shortest_open = 0 if by_hand else least - self.spec.eps_ns
         self.anonymous = automaton.anonymous
-        self.by_activity = self.spec.tumbling and self.spec.tumbling_from == "activity"
+        self.by_activity = automaton.by_activity
         # A row of failures that nothing but outcomes changes, counted as the specification says.
         self.plain_row = (
             self.spec.trip == "consecutive"
@@ -40,6 +40,9 @@ class Present:
             and automaton.habit not in {"cumulative", "success_fails"}
         )
         self.from_start = self.spec.counted_at == "start"
+        self.counts_rejections = self.spec.rejections_count and self.spec.window_survives
+        # When it is looked at, or how many are running beside it, decides what an outcome does.
+        self.always_waits = self.spec.evaluation_ns > 0 or self.from_start
         self.heeds_while_open = (
             self.spec.late_failure_restarts_wait
             or self.spec.success_while_open_closes
@@ -57,7 +60,7 @@ class Present:
         if kind == "O":
             return self._outcome_at_once(key, clock, token)
         if kind == "R":
-            if key.state == "closed" or self.automaton.relaxed:
+            if key.state == "closed" or self.automaton.relaxed or self.counts_rejections:
                 return None
             step = next(iter(self.automaton.reject(key, clock, token.at)), None)
             if step is None:
@@ -69,8 +72,8 @@ class Present:
 
     def _admission_at_once(self, key: Key, clock: Clock, token: Token) -> tuple[Key, Clock] | None:
         # Let in while closed (or half-open, where nobody counts) it changes nothing, and it must have come before
-        # the next opening: after that one there would not be time enough for another half-open. Whether a half-open
-        # breaker had closed by then stays open.
+        # the next opening: after that one there would not be time enough for another half-open. It may have been
+        # half-open still, or closed by then.
         if self.by_activity:
             idle = False
         elif key.state == "closed":
@@ -83,14 +86,16 @@ class Present:
         if now >= token.lo_ns:
             return key, clock
         if self.spec.window_ns:  # outcomes still waited for may have come before it
-            return key, clock._replace(held_ns=token.lo_ns)
+            return key, clock._replace(unopened_ns=token.lo_ns)
         return key, Clock(token.lo_ns, clock.since_lo, clock.since_hi, clock.due_ns)
 
-    def _outcome_at_once(  # noqa: PLR0911 - each state has its own reason to wait
+    def _outcome_at_once(  # noqa: C901, PLR0911 - each state has its own reason to wait
         self, key: Key, clock: Clock, token: Token
     ) -> tuple[Key, Clock] | None:
         if self.automaton.relaxed & {"R13", "R14"} or not self.let_in(key, token):
             return None
+        if self.by_activity and key.state != "open":
+            return None  # whatever it is, it may begin a period
         spec = self.spec
         if token.call in key.old:
             if spec.stale == "ignored" and not self.heeds_while_open:
@@ -101,7 +106,7 @@ class Present:
             if token.what == "neutral":
                 return key, clock
             soon = token.hi_ns < clock.opens_from_ns + self.shortest_open
-            if not (token.lonely and soon and token.slow is not None) or spec.evaluation_ns:
+            if not (token.lonely and soon and token.slow is not None) or self.always_waits:
                 return None
             if self.plain_row and (token.what == "success" or key.failures + 1 < spec.failures):
                 return self._row_at_once(key, clock, token)
@@ -116,11 +121,14 @@ class Present:
         if len(steps) != 1 or steps[0][0].state != "closed":
             return None  # one that may trip it is another matter: when is then a question
         after, then = steps[0]
-        if key.period == after.period and clock.since_lo == then.since_lo:
-            return steps[0]
-        # It begins a new period: whatever still waits may belong to the one before.
-        waiting = (o for o in self.open.values() if o.kind in "OA" and o.number != token.number)
-        return None if any(other.number not in key.fired for other in waiting) else steps[0]
+        waiting = [
+            o for o in self.open.values() if o.kind in "OA" and o is not token and o.number not in key.fired
+        ]
+        if key.period != after.period or clock.since_lo != then.since_lo:
+            return None if waiting else steps[0]  # in a new period; what waits may belong to the one before
+        # Where a window goes by the clock, what may have come before is not to be moved past.
+        passed = self.spec.window_ns and any(o.kind == "O" and o.lo_ns < then.now_ns for o in waiting)
+        return None if passed and then.now_ns > clock.now_ns else steps[0]
 
     def _row_at_once(self, key: Key, clock: Clock, token: Token) -> tuple[Key, Clock]:
         """What `outcome` says where only a row of failures is counted, without its detours: most outcomes come this way."""
@@ -129,22 +137,22 @@ class Present:
             key = key._replace(failures=failures)
         if clock.now_ns >= token.lo_ns:
             return key, clock
-        return key, Clock(token.lo_ns, clock.since_lo, clock.since_hi, clock.due_ns)
+        return key, clock._replace(now_ns=token.lo_ns)
 
     def let_in(self, key: Key, token: Token) -> bool:
-        """Whether the call of an outcome has been let in already."""
-        return token.mate is None or token.mate not in self.open or token.mate in key.fired
+        """Whether the call of an outcome has been let in already, or may have been where nobody saw it."""
+        mate = None if token.mate is None else self.open.get(token.mate)
+        return mate is None or mate.optional or mate.number in key.fired
 
     def outcome(
         self, key: Key, clock: Clock, token: Token, by: Interval, what: str, *, slow: bool, stale: bool
     ) -> Iterable[tuple[Key, Clock]]:
         """The configurations after an outcome that came within `by`."""
-        begun = token.begun_ns if self.from_start else token.lo_ns
         return self.automaton.outcome(
             key,
             clock,
             by,
-            Result(what, slow, Interval(begun, token.hi_ns)),
+            Result(what, slow, token.at, token.begun_ns),
             stale=stale,
             running=partial(self.running, key, token.call),
             # Those that are running beside it: its own start is told with its outcome.

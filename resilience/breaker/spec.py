@@ -41,9 +41,7 @@ class BreakerSpec:
     window_ns: int = 0
     bucket_ns: int = 0  # a time window forgets in steps of this
     tumbling: bool = False  # the window (or the row) begins anew each `window` calls or `window_ns`
-    tumbling_from: str = (
-        "closing"  # closing: periods count from entering closed | activity: from the first call after one
-    )
+    tumbling_from: str = "closing"  # closing: periods count from entering closed | activity: one begins, and an epoch with it, with the first event after one
     trips_on: str = "any"  # any | failure: the outcomes at which the condition is looked at
     counted_at: str = "outcome"  # outcome | start: when a call enters the denominator of a time window
     window_survives: bool = False  # the window counts in every state, and is not emptied by changes of state

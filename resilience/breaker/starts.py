@@ -25,7 +25,7 @@ def anything(
     least = most = 0
     if reported is not None:
         least = sum(1 for report in reported if report.at.hi_ns < at_ns)
-        most = sum(1 for report in reported if report.at.lo_ns < at_ns)
+        most = sum(1 for report in reported if report.at.lo_ns <= at_ns)
     by_hand = any(report.manual for report in reported or ())
     for used in range(least, max(least, most) + 1):
         yield from _with_used(spec, at_ns, used)
@@ -36,7 +36,9 @@ def anything(
 
 def _with_used(spec: BreakerSpec, at_ns: int, used: int) -> Iterator[tuple[Key, Clock]]:
     base = Key("closed", used=used)
-    counts = range(spec.failures) if spec.trip == "consecutive" else (0,)
+    # One that is looked at from time to time may have reached its count already.
+    reached = spec.failures + (spec.evaluation_ns > 0)
+    counts = range(reached) if spec.trip == "consecutive" else (0,)
     begun = at_ns - spec.window_ns if spec.tumbling else at_ns
     windows = unknown(spec, at_ns)
     for count in counts:

@@ -26,6 +26,7 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from resilience.breaker.automaton import Automaton, Clock, Key
+from resilience.breaker.evidence import FOREVER_NS
 from resilience.breaker.observation import Interval
 from resilience.breaker.present import Present
 from resilience.breaker.tokens import Token, Tokens
@@ -62,7 +63,7 @@ def sweep(
     `start` is the set to begin with; by default that of a breaker made at some time before the first thing happened.
     """
     if start is None:
-        first = tokens.edges[0][0] if tokens.edges else tokens.begin_ns
+        first = next((ns for ns, over, _ in tokens.edges if over), tokens.begin_ns)
         start = automaton.fresh(Interval(tokens.begin_ns, max(first, tokens.begin_ns)))
     return _Sweep(automaton, list(start), tokens, cap).run(from_ns, until_ns)
 
@@ -87,12 +88,12 @@ class _Sweep(Present):
         restarts = [r for r in self.tokens.restarts if from_ns is None or r > from_ns]
         since = from_ns
         if from_ns is not None:
-            self.known_from_ns = from_ns
+            self.known_from_ns = from_ns + 1
         for now, closing, index in self.tokens.edges:
             if restarts and now > restarts[0]:
                 since = self._restart(restarts.pop(0))
-            if until_ns is not None and now > until_ns:
-                break
+            if now >= FOREVER_NS or (until_ns is not None and now > until_ns):
+                break  # what may come at any time later need not have come
             token = everything[index]
             if since is not None and token.lo_ns < since:
                 continue
@@ -108,7 +109,7 @@ class _Sweep(Present):
         """Forget everything: records from before `at_ns` were lost."""
         self.open.clear()
         self.live.clear()
-        self.known_from_ns = at_ns
+        self.known_from_ns = at_ns + 1  # what began at that very instant may be older, too
         self.configs = {}
         for key, clock in self.automaton.anything(at_ns):
             _add(self.configs, key, clock)
@@ -153,7 +154,8 @@ class _Sweep(Present):
         if not token.optional and any(not self._happened(key, token) for key in self.configs):
             self.configs = self._resolve(token, now)
         elif token.optional and any(
-            token.number not in key.fired and not self._pointless(key, token) for key in self.configs
+            token.number not in key.fired and not (self._pointless(key, token) and self._stays(key, token))
+            for key in self.configs
         ):
             # The last chance for it to have happened; that it did not stays possible, too.
             for key, clock in self._resolve(token, now).items():
@@ -250,8 +252,15 @@ class _Sweep(Present):
         if self.timed:
             yield from self.automaton.timer(key, clock, now, partial(self.running, key, None))
 
+    def _stays(self, key: Key, but: Token) -> bool:
+        """Whether nothing that is still waited for can have led anywhere else before."""
+        waiting = (t for t in self.open.values() if t.kind in "AO" and t is not but)
+        return not self.timed and all(token.number in key.fired for token in waiting)
+
     def _pointless(self, key: Key, token: Token) -> bool:
         """Whether something that need not have happened would change nothing here."""
+        if self.automaton.by_activity:
+            return False  # it may begin a period
         if token.kind == "A":
             return key.state == "closed" or (key.state == "half_open" and self.anonymous)
         return key.state == "open" and not self.heeds_while_open
@@ -267,7 +276,7 @@ class _Sweep(Present):
             vague = token.optional or token.begun_ns < self.known_from_ns
             return [
                 (after._replace(fired=fired), then)
-                for what in (("success", "failure") if token.what == "any" else (token.what,))
+                for what in (("success", "failure", "neutral") if token.what == "any" else (token.what,))
                 for slow in (_BOTH if token.slow is None else (token.slow,))
                 for stale in (_BOTH if vague else (token.call in key.old,))
                 for after, then in self.outcome(key, clock, token, by, what, slow=slow, stale=stale)

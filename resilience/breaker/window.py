@@ -90,22 +90,24 @@ class Timed:
     def __hash__(self) -> int:
         return hash((self.mark, self.fog_ns))
 
-    def push(self, spec: BreakerSpec, at: Interval, now_ns: int, *, failed: bool, slow: bool) -> Timed:
-        """One outcome more; what has certainly left the window by `now_ns` is forgotten."""
+    def push(
+        self, spec: BreakerSpec, at: Interval, now_ns: int, *, failed: bool, slow: bool, total: int = 1
+    ) -> Timed:
+        """One outcome more (`total` 0: of a call that is counted already); what has certainly left the window by `now_ns` is forgotten."""
         oldest = now_ns - spec.window_ns - spec.eps_ns
-        slots, total, bad, dragging = (
+        slots, known, bad, dragging = (
             self.slots,
-            self.all.total + 1,
+            self.all.total + total,
             self.all.failed + failed,
             self.all.slow + slow,
         )
         begin, mark = 0, self.mark
         while begin < len(slots) and slots[begin].hi_ns <= oldest:
             gone = slots[begin]
-            total, bad, dragging = total - gone.total, bad - gone.failed, dragging - gone.slow
+            known, bad, dragging = known - gone.total, bad - gone.failed, dragging - gone.slow
             mark -= hash(gone)
             begin += 1
-        new = Slot(at.lo_ns, at.hi_ns, 1, int(failed), int(slow))
+        new = Slot(at.lo_ns, at.hi_ns, total, int(failed), int(slow))
         mark += hash(new)
         index = len(slots)
         while index > begin and slots[index - 1] > new:
@@ -114,7 +116,7 @@ class Timed:
         if len(slots) > _MANY:
             slots = _coarser(slots, spec.window_ns // _SLICES)
             mark = sum(map(hash, slots))
-        return Timed(slots, self.fog_ns if self.fog_ns > oldest else CLEAR, Tally(total, bad, dragging), mark)
+        return Timed(slots, self.fog_ns if self.fog_ns > oldest else CLEAR, Tally(known, bad, dragging), mark)
 
     def trips(self, spec: BreakerSpec, at: Interval, unseen: int = 0) -> tuple[bool, bool]:
         """Whether the condition may hold at some instant of `at`, and whether it must at every one.
@@ -176,6 +178,9 @@ def _bounds(
             bad + worse >= spec.failures and total + more >= least,
             bad >= spec.failures and total >= least,
         )
+    if spec.counted_at == "start" and not free:  # a call has left the window before its outcome does
+        may = least - total <= more and above(spec, ratio, bad + worse, max(total, least))
+        return may, total >= least and above(spec, ratio, bad, total + more)
     harmless = more if free else more - worse
     filled = max(
         0, least - total - worse

@@ -2,8 +2,9 @@
 
 It counts a row of failures, or the last calls, or those of the last instants or of a period; half-open has one probe or any number.
 
-Instants lie on a coarse grid. Every condition compares differences of instants with whole numbers of steps, so an
-explanation on the continuous line can always be moved onto the grid: where brute force finds none, there is none.
+Instants lie on a coarse grid. What is explained there is explained. The contrary holds for most histories, not for all: several conditions that
+each leave a little less than a whole step (still in the window, still in the wait) may have an explanation off the grid alone. In all histories
+of the sizes below, verifier and brute force agree.
 """
 
 from __future__ import annotations
@@ -114,18 +115,18 @@ def _some_order(groups, calls, trip, state) -> bool:
 def _step(event, calls, trip, state):  # noqa: C901, PLR0911 - a reference is plain, not short
     """`running` are calls of this epoch, `inside` all that were let in and have not ended; None: impossible.
 
-    `since` is when it opened, or when its first period began; `probe` is the call that fills half-open, -1 while nothing does.
+    `since` is when it opened, or when its period began (its first one, where they are counted from closing); `probe` is the call that fills half-open, -1 while nothing does.
     """
     name, count, since, probe, running, inside = state
     now, what, number = event
     fate = calls[number][0]
-    unlimited = "permitted" in trip
+    unlimited = trip.get("permitted", 1) is None
     if (
         name == "closed"
         and trip.get("tumbling_from") == "activity"
         and now - since >= trip["window_ms"] // 100
     ):
-        count, since = (), now
+        count, since, running = (), now, frozenset()
     if what == "decide":
         if fate == "rejected":
             possible = now <= since + WAIT if name == "open" else name == "half_open" and probe >= 0

@@ -79,11 +79,13 @@ mutants: $(VENV)/.dev ## Run every faulty breaker by every kind of evidence agai
 reference: $(VENV)/.dev ## Write docs/reference.md from the code
 	$(BIN)/python tests/repo/reference_page.py --write
 
+RUNS ?= 1000
 WORLDS ?= 10000
 FIRST ?= 0
 CALLS ?= 200
 
-soundness: $(VENV)/.dev ## Half an hour of random correct breakers (WORLDS, FIRST, CALLS=...): the verifier must not find fault with any
+soundness: $(VENV)/.dev ## Half an hour of random correct breakers (RUNS, WORLDS, FIRST, CALLS=...): the verifier must not find fault with any
+	BREAKER_RUNS=$(RUNS) $(BIN)/python -m pytest -q -n 2 tests/simulation/test_breaker_reference.py
 	$(BIN)/python tests/simulation/breaker_soak.py $(WORLDS) $(FIRST) $(CALLS)
 
 PARTS ?= kills steps

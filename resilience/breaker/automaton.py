@@ -22,9 +22,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
-from resilience.breaker import starts
+from resilience.breaker import counting, starts
 from resilience.breaker.configuration import VAGUE, Clock, Key, Reported, Result, Running
-from resilience.breaker.counting import due_by, holds, periods, pushed, resolved, starts_counted, tally
 from resilience.breaker.observation import Interval
 from resilience.breaker.spec import BreakerSpec
 from resilience.breaker.window import Timed, Window, empty, unknown
@@ -132,7 +131,7 @@ class Automaton:
         if self.reported is not None and key.used < len(self.reported):
             report = self.reported[key.used]
             if report.manual and report.before == key.state:
-                for nth in self._counted_by_hand(key, report.after):
+                for nth in counting.openings_after_a_hand(spec, key, report.after):
                     before = key._replace(nth=nth)
                     yield from self._change(before, clock, by, report.after, running, by_hand=True)
         if key.state == "open" and spec.entry != "lazy":
@@ -152,7 +151,7 @@ class Automaton:
         spec = self.spec
         if spec.evaluation_ns:
             looked = Interval(clock.opens_from_ns, max(clock.opens_from_ns, by.hi_ns))
-            if holds(spec, key, looked)[0]:
+            if counting.holds(spec, key, looked)[0]:
                 yield from self._change(key, clock, looked, "open", running)
         if self.by_activity and spec.entry == "on_read":
             yield from (step for step in self._active(key, clock, by, running) if step[0] is not key)
@@ -174,7 +173,7 @@ class Automaton:
         if not self.by_activity:
             yield key, clock
             return
-        for after, then in periods(self.spec, key, clock, by):
+        for after, then in counting.periods(self.spec, key, clock, by):
             began = after is not key and not self.anonymous
             yield (after._replace(old=running()) if began else after), then
 
@@ -258,7 +257,7 @@ class Automaton:
         for kind in ("success", "failure") if what == "neutral" else (what,):
             taken = result if kind == what else result._replace(what=kind)
             if spec.window_survives and isinstance(key.window, Timed) and key.state != "closed":
-                key = pushed(spec, key, clock, taken)
+                key = counting.pushed(spec, key, clock, taken)
             if key.state == "closed":
                 if stale and kind == "failure" and spec.late_failure_opens:
                     yield from self._change(key._replace(nth=1), clock, by, "open", running)
@@ -276,19 +275,21 @@ class Automaton:
         spec = self.spec
         failed = result.what == "failure"
         options = (
-            (*option, within, begun)
-            for then, within in _before_or_after(clock, by)
-            for option in (((key, then),) if self.by_activity else periods(spec, key, then, within))
-            for begun in starts_counted(spec, option[1], result)
+            (before, began, within, begun)
+            for then, within in counting.before_or_after(clock, by)
+            for before, began in (
+                ((key, then),) if self.by_activity else counting.periods(spec, key, then, within)
+            )
+            for begun in counting.starts_counted(spec, began, result)
         )
         for before, began, within, begun in options:
-            after, may, must = tally(
+            after, may, must = counting.tally(
                 spec, before, began, within, result, unseen=unseen, begun=begun, habit=self.habit
             )
             if spec.trips_on == "failure" and not failed:
                 may = must = False
             if spec.evaluation_ns:
-                yield after, began._replace(due_ns=due_by(spec, after, began, within, must=must))
+                yield after, began._replace(due_ns=counting.due_by(spec, after, began, within, must=must))
                 continue
             if (may or ("R2" in self.relaxed and failed)) and began.now_ns >= began.unopened_ns:
                 yield from self._change(after._replace(nth=1), began, within, "open", running)
@@ -308,7 +309,7 @@ class Automaton:
         good, bad = key.good + (not failed), key.failures + failed
         if spec.close_ratio is not None or spec.successes_of is not None:
             after = key._replace(good=good, failures=bad, slow=key.slow + result.slow)
-            to = resolved(spec, good, bad, after.slow)
+            to = counting.resolved(spec, good, bad, after.slow)
             if not to:
                 yield after, clock
             else:
@@ -324,15 +325,6 @@ class Automaton:
                 yield from self._change(key, clock, by, "closed", running)
             if good < spec.successes or "R10" in self.relaxed:
                 yield key._replace(good=min(good, spec.successes)), clock
-
-    def _counted_by_hand(self, key: Key, to: str) -> frozenset[int]:
-        """The openings in a row after somebody's hand: nobody promises whether it goes on counting, begins anew, or is one of them."""
-        if self.spec.backoff == 1.0:
-            return frozenset({key.nth})
-        if to == "open":
-            # From closed it is the first one, whoever opened it: closing has ended the row.
-            return frozenset({1} if key.state == "closed" else {1, key.nth, key.nth + 1} - {0})
-        return frozenset({0, 1, key.nth} if to == "half_open" else {1, key.nth})
 
     def _reopened(self, key: Key) -> Key:
         return key._replace(nth=key.nth + 1) if self.spec.backoff != 1.0 else key
@@ -411,15 +403,6 @@ class Automaton:
                     fresh._replace(failures=count, window=known, nth=1),
                     Clock(lo, lo, hi, unopened_ns=before.unopened_ns),
                 )
-
-
-def _before_or_after(clock: Clock, by: Interval) -> Iterator[tuple[Clock, Interval]]:
-    """When an outcome came: before an instant by which the breaker had not opened, so that it opened nothing; or afterwards."""
-    if clock.now_ns < clock.unopened_ns:
-        yield clock, Interval(by.lo_ns, min(by.hi_ns, clock.unopened_ns))
-        clock = clock._replace(now_ns=clock.unopened_ns)
-    if clock.now_ns <= by.hi_ns:
-        yield clock, by
 
 
 def relax(automaton: Automaton, *rules: str) -> Automaton:

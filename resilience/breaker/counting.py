@@ -1,4 +1,4 @@
-"""How a breaker counts: what one outcome more does to a row or a window, and what the counts then say.
+"""How a breaker counts: what one outcome more does to a row or a window, what the counts then say, and which openings are in a row.
 
 Pure functions of a specification and a configuration; the automaton decides what follows from them.
 """
@@ -121,3 +121,22 @@ def resolved(spec: BreakerSpec, good: int, bad: int, slow: int) -> str:
     assert spec.close_ratio is not None
     dragging = spec.slow_ratio is not None and slow >= spec.slow_ratio * total - 1e-9
     return "open" if dragging or bad >= spec.close_ratio * total - 1e-9 else "closed"
+
+
+def before_or_after(clock: Clock, by: Interval) -> Iterator[tuple[Clock, Interval]]:
+    """When an outcome came: before an instant by which the breaker had not opened, so that it opened nothing; or afterwards."""
+    if clock.now_ns < clock.unopened_ns:
+        yield clock, Interval(by.lo_ns, min(by.hi_ns, clock.unopened_ns))
+        clock = clock._replace(now_ns=clock.unopened_ns)
+    if clock.now_ns <= by.hi_ns:
+        yield clock, by
+
+
+def openings_after_a_hand(spec: BreakerSpec, key: Key, to: str) -> frozenset[int]:
+    """The openings in a row after somebody's hand: nobody promises whether it goes on counting, begins anew, or is one of them."""
+    if spec.backoff == 1.0:
+        return frozenset({key.nth})
+    if to == "open":
+        # From closed it is the first one, whoever opened it: closing has ended the row.
+        return frozenset({1} if key.state == "closed" else {1, key.nth, key.nth + 1} - {0})
+    return frozenset({0, 1, key.nth} if to == "half_open" else {1, key.nth})

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
+from breaker_kinds import OPOSSUM
 
 from resilience.breaker.history import Arrival, Boot, Call, Gap, Interval, Observation, State, Transition
 from resilience.breaker.report import Verdict
@@ -62,17 +63,6 @@ def polled(state: str, when: Steps) -> list[Observation]:
 
 
 F0 = call("failure", 0, 0)
-OPOSSUM: dict[str, Any] = {
-    "window_ms": 400,
-    "counted_at": "start",
-    "rejections_count": True,
-    "window_survives": True,
-    "stale": "counted",
-    "strictly_above": True,
-    "trips_on": "failure",
-    "entry": "timer",
-    "probes": "total",
-}
 PERIOD: dict[str, Any] = {"window_ms": 200, "tumbling": True, "ratio": 1.0, "minimum_calls": 1}
 
 CASES = [
@@ -108,7 +98,7 @@ CASES = [
     ),
     pytest.param(
         # Closes at 8. At 21, of the last 400 ms, there are one start (18) and one failure (21): more than half.
-        {**OPOSSUM, "ratio": 0.5, "minimum_calls": 1},
+        {**OPOSSUM, "window_ms": 400, "ratio": 0.5, "minimum_calls": 1},
         [
             Boot("i", at(0), "1"),
             *F0,
@@ -121,7 +111,7 @@ CASES = [
     ),
     pytest.param(
         # The failure at 2, when two had been started.
-        {**OPOSSUM, "ratio": 0.3, "minimum_calls": 2},
+        {**OPOSSUM, "window_ms": 400, "ratio": 0.3, "minimum_calls": 2},
         [Boot("i", at(0), "1"), *call("failure", 0, (0, 2)), *call("ok", 1), *rejected(4)],
         id="a start that came before the failure",
     ),

@@ -74,7 +74,7 @@ class Present:
         # Let in while closed (or half-open, where nobody counts) it changes nothing, and it must have come before
         # the next opening: after that one there would not be time enough for another half-open. It may have been
         # half-open still, or closed by then.
-        if self.by_activity:
+        if self._may_begin_a_period(clock, token):
             idle = False
         elif key.state == "closed":
             idle = clock.due_ns == NEVER_NS
@@ -89,13 +89,18 @@ class Present:
             return key, clock._replace(unopened_ns=token.lo_ns)
         return key, Clock(token.lo_ns, clock.since_lo, clock.since_hi, clock.due_ns)
 
+    def _may_begin_a_period(self, clock: Clock, token: Token) -> bool:
+        """Whether the present period may be over by the time that a token has happened, which would begin the next, whatever it is."""
+        spec = self.spec
+        return self.by_activity and token.hi_ns - clock.since_lo + spec.eps_ns >= spec.window_ns
+
     def _outcome_at_once(  # noqa: C901, PLR0911 - each state has its own reason to wait
         self, key: Key, clock: Clock, token: Token
     ) -> tuple[Key, Clock] | None:
         if self.automaton.relaxed & {"R13", "R14"} or not self.let_in(key, token):
             return None
-        if self.by_activity and key.state != "open":
-            return None  # whatever it is, it may begin a period
+        if key.state != "open" and self._may_begin_a_period(clock, token):
+            return None
         spec = self.spec
         if token.call in key.old:
             if spec.stale == "ignored" and not self.heeds_while_open:

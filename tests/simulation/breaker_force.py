@@ -70,8 +70,12 @@ def explained_by_force(calls: Sequence[Short], trip: dict[str, Any]) -> bool:
     for choice in itertools.product(*options):
         events = sorted((e for pair in choice for e in pair), key=lambda e: e[0])
         groups = [list(group) for _, group in itertools.groupby(events, key=lambda e: e[0])]
-        if _some_order(groups, calls, trip, ("closed", (), 0, -1, frozenset(), frozenset())):
-            return True
+        # It was made when the process began, or at any time until it was first asked: that is when its first period began.
+        for made in range(events[0][0] + 1):
+            if _some_order(groups, calls, trip, ("closed", (), made, -1, frozenset(), frozenset())):
+                return True
+            if "tumbling" not in trip:
+                break
     return False
 
 

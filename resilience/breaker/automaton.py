@@ -85,8 +85,9 @@ class Automaton:
             return
         clock = clock._replace(now_ns=at)
         if key.state == "closed":
-            if at <= clock.due_ns or "R3" in self.relaxed:
-                yield from self._active(key, clock, by, running)
+            for active, began in self._active(key, clock, by, running):
+                if began.now_ns <= began.due_ns or "R3" in self.relaxed:
+                    yield active, began
         elif key.state == "open":
             if "R4" in self.relaxed:
                 yield key, clock
@@ -212,6 +213,8 @@ class Automaton:
         if at > by.hi_ns:
             return
         clock = clock._replace(now_ns=at)
+        if key.state == "closed" and at > clock.due_ns and "R3" not in self.relaxed:
+            return
         if key.state == "closed" and self.by_activity:
             for active, began in self._active(key, clock, by, running):
                 earlier = stale or active is not key
@@ -245,13 +248,13 @@ class Automaton:
         spec, what = self.spec, result.what
         late = key.state == "open" and what == "failure" and spec.late_failure_restarts_wait
         if stale and spec.stale != "counted" and not late:
-            yield key, clock
+            yield from self._unheeded(key, clock, result)
             if spec.stale == "ignored" and "R13" not in self.relaxed:
                 return
         elif stale and "R13" in self.relaxed:
-            yield key, clock
+            yield from self._unheeded(key, clock, result)
         if what == "neutral":
-            yield key, clock
+            yield from self._unheeded(key, clock, result)
             if "R14" not in self.relaxed:
                 return
         for kind in ("success", "failure") if what == "neutral" else (what,):
@@ -268,6 +271,16 @@ class Automaton:
                 yield from self._while_open(key, clock, by, kind, running)
             else:
                 yield key, clock
+
+    def _unheeded(self, key: Key, clock: Clock, result: Result) -> Iterator[tuple[Key, Clock]]:
+        """What an outcome leaves that changes no count: where calls are counted at their start, its start."""
+        counts = key.state == "closed" or self.spec.window_survives
+        if self.spec.counted_at != "start" or not counts:
+            yield key, clock
+            return
+        start = result._replace(what="neutral", slow=False)
+        for begun in counting.starts_counted(self.spec, clock, start):
+            yield counting.pushed(self.spec, key, clock, start, begun=begun), clock
 
     def _while_closed(
         self, key: Key, clock: Clock, by: Interval, result: Result, running: Running, unseen: int

@@ -36,13 +36,12 @@ class Present:
             and not self.spec.tumbling
             and self.spec.stale != "either"
             and self.spec.trips_on == "any"
+            and not self.spec.late_failure_opens
             and not automaton.relaxed
             and automaton.habit not in {"cumulative", "success_fails"}
         )
         self.from_start = self.spec.counted_at == "start"
         self.counts_rejections = self.spec.rejections_count and self.spec.window_survives
-        # When it is looked at, or how many are running beside it, decides what an outcome does.
-        self.always_waits = self.spec.evaluation_ns > 0 or self.from_start
         self.heeds_while_open = (
             self.spec.late_failure_restarts_wait
             or self.spec.success_while_open_closes
@@ -94,16 +93,18 @@ class Present:
         spec = self.spec
         return self.by_activity and token.hi_ns - clock.since_lo + spec.eps_ns >= spec.window_ns
 
-    def _outcome_at_once(  # noqa: C901, PLR0911 - each state has its own reason to wait
+    def _outcome_at_once(  # noqa: PLR0911 - each state has its own reason to wait
         self, key: Key, clock: Clock, token: Token
     ) -> tuple[Key, Clock] | None:
-        if self.automaton.relaxed & {"R13", "R14"} or not self.let_in(key, token):
+        if self.automaton.relaxed & {"R13", "R14"} or self.from_start or not self.let_in(key, token):
             return None
-        if key.state != "open" and self._may_begin_a_period(clock, token):
+        # While it is open nothing begins a period, and until it may have closed again.
+        opened = key.state == "open" and token.hi_ns < clock.since_lo + self.shortest_open
+        if not opened and self._may_begin_a_period(clock, token):
             return None
         spec = self.spec
         if token.call in key.old:
-            if spec.stale == "ignored" and not self.heeds_while_open:
+            if spec.stale == "ignored" and not (self.heeds_while_open or spec.stale_frees_permit):
                 return key, clock
         elif spec.stale != "counted" and token.begun_ns < self.known_from_ns:
             return None
@@ -111,14 +112,12 @@ class Present:
             if token.what == "neutral":
                 return key, clock
             soon = token.hi_ns < clock.opens_from_ns + self.shortest_open
-            if not (token.lonely and soon and token.slow is not None) or self.always_waits:
+            if not (token.lonely and soon and token.slow is not None) or spec.evaluation_ns:
                 return None
             if self.plain_row and (token.what == "success" or key.failures + 1 < spec.failures):
                 return self._row_at_once(key, clock, token)
             return self._counted_at_once(key, clock, token)
-        if key.state == "open" and token.hi_ns < clock.since_lo + self.shortest_open:
-            return None if self.heeds_while_open else (key, clock)
-        return None
+        return (key, clock) if opened and not self.heeds_while_open else None
 
     def _counted_at_once(self, key: Key, clock: Clock, token: Token) -> tuple[Key, Clock] | None:
         slow, stale = bool(token.slow), token.call in key.old

@@ -41,7 +41,7 @@ class BreakerSpec:
     window_ns: int = 0
     bucket_ns: int = 0  # a time window forgets in steps of this
     tumbling: bool = False  # the window (or the row) begins anew each `window` calls or `window_ns`
-    tumbling_from: str = "closing"  # closing: periods count from entering closed | activity: one begins, and an epoch with it, with the first event after one
+    tumbling_from: str = "closing"  # closing: periods count from entering closed | activity: the first event after one ends begins the next, an epoch of its own
     trips_on: str = "any"  # any | failure: the outcomes at which the condition is looked at
     counted_at: str = "outcome"  # outcome | start: when a call enters the denominator of a time window
     window_survives: bool = False  # the window counts in every state, and is not emptied by changes of state
@@ -203,6 +203,18 @@ def _plain(value: Any) -> Any:
 
 def _validate(spec: BreakerSpec, path: str) -> None:
     """Combinations that no key alone can refuse."""
+    _validate_trip(spec, path)
+    if spec.successes_of is not None and spec.successes_of < spec.successes:
+        raise SpecError(f"{path}.successes_of", "must not be below successes")
+    if spec.wait_max_ns is not None and spec.wait_max_ns < spec.wait_ns:
+        raise SpecError(f"{path}.wait_max_ms", "must not be below wait_ms")
+    if spec.close_ratio is not None and spec.permitted is None and spec.results is None:
+        raise SpecError(
+            f"{path}.permitted", "closing by ratio needs a number of permitted calls, or of results"
+        )
+
+
+def _validate_trip(spec: BreakerSpec, path: str) -> None:
     if spec.slow_ratio is not None and spec.slow_ns is None:
         raise SpecError(f"{path}.slow_ms", "a slow-call ratio needs the duration that makes a call slow")
     if spec.trip == "count" and spec.window < 1:
@@ -213,13 +225,7 @@ def _validate(spec: BreakerSpec, path: str) -> None:
         raise SpecError(f"{path}.window_ms", "a count that begins anew each period needs the period's length")
     if spec.window_survives and spec.trip != "time":
         raise SpecError(f"{path}.window_survives", "only a time window can outlive changes of state")
+    if spec.counted_at == "start" and spec.tumbling:
+        raise SpecError(f"{path}.counted_at", "a window that begins anew counts calls at their outcome")
     if spec.bucket_ns and spec.bucket_ns > spec.window_ns:
         raise SpecError(f"{path}.bucket_ms", "must not be above window_ms")
-    if spec.successes_of is not None and spec.successes_of < spec.successes:
-        raise SpecError(f"{path}.successes_of", "must not be below successes")
-    if spec.wait_max_ns is not None and spec.wait_max_ns < spec.wait_ns:
-        raise SpecError(f"{path}.wait_max_ms", "must not be below wait_ms")
-    if spec.close_ratio is not None and spec.permitted is None and spec.results is None:
-        raise SpecError(
-            f"{path}.permitted", "closing by ratio needs a number of permitted calls, or of results"
-        )

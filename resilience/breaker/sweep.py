@@ -63,7 +63,8 @@ def sweep(
     `start` is the set to begin with; by default that of a breaker made at some time before the first thing happened.
     """
     if start is None:
-        first = next((ns for ns, over, _ in tokens.edges if over), tokens.begin_ns)
+        certain = (ns for ns, over, index in tokens.edges if over and not tokens.all[index].optional)
+        first = next(certain, tokens.end_ns)
         start = automaton.fresh(Interval(tokens.begin_ns, max(first, tokens.begin_ns)))
     return _Sweep(automaton, list(start), tokens, cap).run(from_ns, until_ns)
 
@@ -259,7 +260,7 @@ class _Sweep(Present):
 
     def _pointless(self, key: Key, token: Token) -> bool:
         """Whether something that need not have happened would change nothing here."""
-        if self.automaton.by_activity:
+        if self.by_activity and key.state == "closed":
             return False  # it may begin a period
         if token.kind == "A":
             return key.state == "closed" or (key.state == "half_open" and self.anonymous)

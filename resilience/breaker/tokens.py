@@ -90,7 +90,7 @@ def reported(track: Track, spec: BreakerSpec) -> tuple[Reported, ...] | None:
 
 def _when(at: Interval, before: Sequence[Reported], to: str, spec: BreakerSpec) -> Interval:
     slack = spec.delta_ns // 2
-    if to == "half_open" and spec.half_open_event == "probe_end" and at.lo_ns == at.hi_ns:
+    if to == "half_open" and spec.half_open_event == "probe_end":
         # Reported when a probe ended; it was entered at some time since the opening.
         return Interval(min(before[-1].at.lo_ns if before else 0, at.lo_ns), at.hi_ns + slack)
     return at.widened(slack, slack)

@@ -121,7 +121,7 @@ def _bucket(rng: random.Random) -> Mapping:
 
 
 def _like_opossum(rng: random.Random) -> Mapping:
-    return _time(rng) | OPOSSUM
+    return _time(rng) | OPOSSUM | {"excluded_as": "neutral"}
 
 
 def _like_gobreaker(rng: random.Random) -> Mapping:
@@ -180,7 +180,12 @@ KINDS: Final[dict[str, Maker]] = {
     "evaluation": _with(evaluation_ms=[100, 200, 300], entry=["lazy", "timer"]),
     "backoff": _with(backoff=[2.0]),
     "counted at start": _with(
-        _time, counted_at=["start"], trip=["time"], strictly_above=_BOTH, trips_on=["any", "failure"]
+        _time,
+        counted_at=["start"],
+        trip=["time"],
+        strictly_above=_BOTH,
+        trips_on=["any", "failure"],
+        cancelled_as=["neutral"],
     ),
     "window survives": _with(
         lambda rng: rng.choice([_time, _absolute])(rng),
@@ -194,7 +199,11 @@ KINDS: Final[dict[str, Maker]] = {
     "trips on failures": _with(trips_on=["failure"], minimum_calls=[1, 2, 3]),
     "bucket": _bucket,
     "frees permits": _with(
-        probing=False, permitted=[1, 2], stale=["counted"], stale_frees_permit=[True], successes=[1, 2]
+        probing=False,
+        permitted=[1, 2],
+        stale=["counted", "ignored", "either"],
+        stale_frees_permit=[True],
+        successes=[1, 2],
     ),
     "half-open not reported": _with(half_open_event=["none"], entry=["lazy", "on_read"]),
     "half-open reported late": _with(half_open_event=["probe_end"]),

@@ -156,7 +156,7 @@ def test_breaker_sweep_accepts_what_it_once_refused(calls: list[Short], trip: di
 
 @pytest.mark.parametrize(("calls", "trip"), REFUSED)
 def test_breaker_sweep_refuses_what_a_call_let_in_excludes(calls: list[Short], trip: dict[str, Any]) -> None:
-    """It says no less, either."""
+    """That it had not opened is what a call that was let in does say: a breaker that had is refused."""
     assert not explained_by_force(calls, trip)
     assert not swept(calls, trip)
 
@@ -190,8 +190,8 @@ def test_breaker_sweep_agrees_with_brute_force_on_recoveries(kind: str, probing:
     assert refused >= 0.98 * unexplained
 
 
-def test_breaker_outcomes_of_an_earlier_epoch_decide_some_recoveries() -> None:
-    """What is tried above is not the same breaker by four names: each of these is explained under one rule and not under the other."""
+def test_breaker_late_success_closes_only_where_outcomes_of_earlier_epochs_count() -> None:
+    """One history that is explained under one rule and not under the other: what is tried above is not one breaker by two names."""
     late_success = [
         F0,
         ("ok", (0, 0), (4, 4)),

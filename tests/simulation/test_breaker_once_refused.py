@@ -1,7 +1,7 @@
 """Histories of correct breakers that the verifier once failed, each with the run that explains it.
 
 Random runs of a breaker that does all that a specification can say, each instant blurred, led to them; they were shrunk by
-brute force. Times are steps of 100 ms, a wait is three of them, and nothing is tolerated: what `e[8, 10]` says is all that is known.
+brute force. Times are steps of 100 ms, a wait is three of them, and nothing is tolerated: (8, 10) is all that is known of an instant between the two.
 """
 
 from __future__ import annotations
@@ -177,6 +177,56 @@ CASES = [
             *rejected(12),
         ],
         id="whose outcome it is matters where a late failure opens it",
+    ),
+    pytest.param(
+        # The same, as early as nothing but its order is in doubt.
+        {"failures": 2, "permitted": None, "stale": "counted", "late_failure_opens": True},
+        [
+            Boot("i", at(0), "1"),
+            *F0,
+            *call("failure", (0, 0), (0, 0)),
+            *call("failure", 4, 10),
+            *call("ok", 6, 8),
+            *rejected(11),
+        ],
+        id="whose outcome it is matters where a late failure opens it, soon",
+    ),
+    pytest.param(
+        # One of two failed, which is not more than half; the cancelled one had been started.
+        {**OPOSSUM, "window_ms": 400, "ratio": 0.5, "minimum_calls": 1, "cancelled_as": "neutral"},
+        [
+            Boot("i", at(0), "1"),
+            *call("cancelled", 0, 1),
+            *call("failure", 2, 3),
+            *call("ok", 4),
+        ],
+        id="a cancelled call had been started",
+    ),
+    pytest.param(
+        # The ok of 0 ends at 8, in the period that begins so; the call of 10 begins the next, and the failure of 10 is of the one before.
+        {"failures": 1, "window_ms": 200, "tumbling": True, "tumbling_from": "activity"},
+        [
+            Boot("i", at(0), "1"),
+            *F0,
+            *call("ok", 0, (2, 20)),
+            *call("ok", 3, 4),
+            *call("failure", 9, 10),
+            *call("ok", 10),
+            *call("ok", 11),
+        ],
+        id="what is ignored may begin a period, too",
+    ),
+    pytest.param(
+        # Made at 5: one failure in its first period, one in its second. The arrival need not have been its own.
+        {"failures": 2, "window_ms": 1000, "tumbling": True},
+        [
+            Boot("i", at(0), "1"),
+            Arrival("b", None, "elsewhere", at(2)),
+            *call("failure", 14, 14),
+            *call("failure", 16, 16),
+            *call("ok", 17),
+        ],
+        id="what need not have happened does not say when it was made",
     ),
     pytest.param(
         # Half-open from 6 on, and not reported: its probe has not ended.

@@ -83,7 +83,7 @@ def seen(rng: random.Random, mapping: dict[str, Any], *, hides: bool) -> list[Ob
     for state, at in states:
         found.history.append(State("b", "i", state, found.at(at, 1), "1"))
     if breaker.told and ("half_open_event" in mapping or rng.random() < 0.3):
-        exact = mapping.get("half_open_event") == "probe_end" or rng.random() < 0.4
+        exact = rng.random() < 0.4
         for number, (before, after, at) in enumerate(breaker.told):
             told = found.at(at, 0 if exact else 2)
             found.history.append(Transition("b", "i", before, after, told, "1", seq=number))

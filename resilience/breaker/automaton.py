@@ -248,13 +248,13 @@ class Automaton:
         spec, what = self.spec, result.what
         late = key.state == "open" and what == "failure" and spec.late_failure_restarts_wait
         if stale and spec.stale != "counted" and not late:
-            yield from self._unheeded(key, clock, result)
+            yield from counting.unheeded(spec, key, clock, result)
             if spec.stale == "ignored" and "R13" not in self.relaxed:
                 return
         elif stale and "R13" in self.relaxed:
-            yield from self._unheeded(key, clock, result)
+            yield from counting.unheeded(spec, key, clock, result)
         if what == "neutral":
-            yield from self._unheeded(key, clock, result)
+            yield from counting.unheeded(spec, key, clock, result)
             if "R14" not in self.relaxed:
                 return
         for kind in ("success", "failure") if what == "neutral" else (what,):
@@ -271,16 +271,6 @@ class Automaton:
                 yield from self._while_open(key, clock, by, kind, running)
             else:
                 yield key, clock
-
-    def _unheeded(self, key: Key, clock: Clock, result: Result) -> Iterator[tuple[Key, Clock]]:
-        """What an outcome leaves that changes no count: where calls are counted at their start, its start."""
-        counts = key.state == "closed" or self.spec.window_survives
-        if self.spec.counted_at != "start" or not counts:
-            yield key, clock
-            return
-        start = result._replace(what="neutral", slow=False)
-        for begun in counting.starts_counted(self.spec, clock, start):
-            yield counting.pushed(self.spec, key, clock, start, begun=begun), clock
 
     def _while_closed(
         self, key: Key, clock: Clock, by: Interval, result: Result, running: Running, unseen: int

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from resilience.breaker.configuration import NEVER_NS, Clock, Key, Result
 from resilience.breaker.observation import Interval
 from resilience.breaker.spec import BreakerSpec
-from resilience.breaker.window import Count, empty
+from resilience.breaker.window import Count, Timed, empty
 
 
 def periods(spec: BreakerSpec, key: Key, clock: Clock, by: Interval) -> Iterator[tuple[Key, Clock]]:
@@ -78,6 +78,17 @@ def pushed(spec: BreakerSpec, key: Key, clock: Clock, result: Result, *, begun: 
     if failed or result.slow:
         window = window.push(spec, result.at, now_ns, failed=failed, slow=result.slow, total=0)
     return key._replace(window=window)
+
+
+def unheeded(spec: BreakerSpec, key: Key, clock: Clock, result: Result) -> Iterator[tuple[Key, Clock]]:
+    """What an outcome leaves that changes no count: where calls are counted at their start, its start."""
+    counts = key.state == "closed" or spec.window_survives
+    if spec.counted_at != "start" or not counts or not isinstance(key.window, Timed):
+        yield key, clock
+        return
+    start = result._replace(what="neutral", slow=False)
+    for begun in starts_counted(spec, clock, start):
+        yield pushed(spec, key, clock, start, begun=begun), clock
 
 
 def starts_counted(spec: BreakerSpec, clock: Clock, result: Result) -> tuple[bool, ...]:

@@ -174,7 +174,7 @@ class Automaton:
         if not self.by_activity:
             yield key, clock
             return
-        for after, then in counting.periods(self.spec, key, clock, by):
+        for after, then in counting.active(self.spec, key, clock, by):
             began = after is not key and not self.anonymous
             yield (after._replace(old=running()) if began else after), then
 
@@ -280,9 +280,7 @@ class Automaton:
         options = (
             (before, began, within, begun)
             for then, within in counting.before_or_after(clock, by)
-            for before, began in (
-                ((key, then),) if self.by_activity else counting.periods(spec, key, then, within)
-            )
+            for before, began in counting.periods(spec, key, then, within)
             for begun in counting.starts_counted(spec, began, result)
         )
         for before, began, within, begun in options:

@@ -14,24 +14,36 @@ from resilience.breaker.window import Count, Timed, empty
 
 
 def periods(spec: BreakerSpec, key: Key, clock: Clock, by: Interval) -> Iterator[tuple[Key, Clock]]:
-    """A window that begins anew each period, as it may stand at some instant of `by`."""
-    if not spec.tumbling or not spec.window_ns:
+    """A window whose periods count from closing, as it may stand at some instant of `by`."""
+    if not spec.tumbling or not spec.window_ns or spec.tumbling_from != "closing":
         yield key, clock
         return
-    surely = (clock.now_ns - clock.since_hi - spec.eps_ns) // spec.window_ns
-    perhaps = (by.hi_ns - clock.since_lo + spec.eps_ns) // spec.window_ns
-    emptied = key._replace(failures=0, window=empty(spec))
-    if spec.tumbling_from == "closing":
-        for period in range(max(surely, key.period), perhaps + 1):
-            yield (key if period == key.period else emptied._replace(period=period)), clock
-        if perhaps < key.period:
-            yield key, clock
-        return
+    surely, perhaps = _over(spec, clock, by)
+    for period in range(max(surely, key.period), perhaps + 1):
+        yield (key if period == key.period else _emptied(spec, key)._replace(period=period)), clock
+    if perhaps < key.period:
+        yield key, clock
+
+
+def active(spec: BreakerSpec, key: Key, clock: Clock, by: Interval) -> Iterator[tuple[Key, Clock]]:
+    """A window whose periods each begin with what happens after the last one, when something happens at some instant of `by`."""
+    surely, perhaps = _over(spec, clock, by)
     if surely < 1:
         yield key, clock
     if perhaps >= 1:
         began = max(clock.now_ns, clock.since_lo + spec.window_ns - spec.eps_ns)
-        yield emptied, clock._replace(now_ns=began, since_lo=began, since_hi=max(began, by.hi_ns))
+        since = clock._replace(now_ns=began, since_lo=began, since_hi=max(began, by.hi_ns))
+        yield _emptied(spec, key), since
+
+
+def _over(spec: BreakerSpec, clock: Clock, by: Interval) -> tuple[int, int]:
+    """How many periods are over, surely and perhaps."""
+    surely = (clock.now_ns - clock.since_hi - spec.eps_ns) // spec.window_ns
+    return surely, (by.hi_ns - clock.since_lo + spec.eps_ns) // spec.window_ns
+
+
+def _emptied(spec: BreakerSpec, key: Key) -> Key:
+    return key._replace(failures=0, window=empty(spec))
 
 
 def tally(

@@ -13,6 +13,8 @@ import itertools
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from breaker_kinds import UNLIMITED
+
 from resilience.breaker.automaton import Automaton
 from resilience.breaker.evidence import tracks
 from resilience.breaker.history import Arrival, Boot, Call, Interval, Observation
@@ -27,8 +29,6 @@ GRID_NS = 100_000_000  # ten instants a second; intervals begin and end on it
 WAIT = 3
 
 
-UNLIMITED: dict[str, Any] = {"permitted": None, "stale": "counted"}
-"""Half-open lets everybody in, and every outcome counts, whenever its call began."""
 SHORT: tuple[dict[str, Any], ...] = (
     {"failures": 1},
     {"failures": 2},

@@ -10,6 +10,7 @@ Mapping = dict[str, Any]
 Maker = Callable[[random.Random], Mapping]
 
 UNLIMITED: Final[Mapping] = {"permitted": None, "stale": "counted"}
+"""Half-open lets everybody in, and every outcome counts, whenever its call began."""
 OPOSSUM: Final[Mapping] = {
     "counted_at": "start",
     "rejections_count": True,
